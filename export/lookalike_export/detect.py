@@ -1,0 +1,137 @@
+"""The detect stage: a letterboxed photo to the boxes, scores and classes of its garments."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lookalike_export.backbone import CHANNELS, Backbone, Normalize, conv_bn
+from lookalike_export.photos import GARMENTS
+
+__all__ = ["INPUT_SIZE", "STRIDES", "Detector", "ServedDetector", "anchor_centres", "suppress"]
+
+INPUT_SIZE = 320
+STRIDES = (8, 16, 32)
+_WIDTH = 96
+
+
+def anchor_centres(size: int = INPUT_SIZE) -> tuple[Tensor, Tensor]:
+    """Centres (a, 2) in pixels and strides (a,) of every cell, level by level."""
+    centres, strides = [], []
+    for stride in STRIDES:
+        cells = torch.arange(size // stride, dtype=torch.float32) * stride + stride / 2
+        y, x = torch.meshgrid(cells, cells, indexing="ij")
+        centres.append(torch.stack([x.flatten(), y.flatten()], dim=1))
+        strides.append(torch.full((x.numel(),), float(stride)))
+    return torch.cat(centres), torch.cat(strides)
+
+
+def _separable(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(conv_bn(inputs, inputs, 5, groups=inputs), conv_bn(inputs, outputs, 1))
+
+
+class _Neck(nn.Module):
+    """Top-down, then bottom-up (PANet, Liu et al., CVPR 2018), with separable 5x5 convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(conv_bn(CHANNELS[s], _WIDTH, 1) for s in STRIDES)
+        self.down = nn.ModuleList(_separable(_WIDTH, _WIDTH) for _ in STRIDES[:-1])
+        self.shrink = nn.ModuleList(conv_bn(_WIDTH, _WIDTH, 5, stride=2, groups=_WIDTH) for _ in STRIDES[:-1])
+        self.up = nn.ModuleList(_separable(_WIDTH, _WIDTH) for _ in STRIDES[1:])
+
+    def forward(self, maps: dict[int, Tensor]) -> list[Tensor]:
+        levels = [lateral(maps[s]) for s, lateral in zip(STRIDES, self.lateral, strict=True)]
+        for i in range(len(levels) - 2, -1, -1):
+            levels[i] = self.down[i](levels[i] + F.interpolate(levels[i + 1], scale_factor=2.0, mode="nearest"))
+        for i in range(1, len(levels)):
+            levels[i] = self.up[i - 1](levels[i] + self.shrink[i - 1](levels[i - 1]))
+        return levels
+
+
+class _Head(nn.Module):
+    """Class logits and the four distances to the box's sides, for one level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Sequential(_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, len(GARMENTS), 1))
+        self.sides = nn.Sequential(_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, 4, 1))
+        nn.init.constant_(self.classes[-1].bias, -math.log(1 / 0.02 - 1))
+        nn.init.constant_(self.sides[-1].bias, 1.0)
+        nn.init.normal_(self.sides[-1].weight, std=0.01)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classes(x).flatten(2).transpose(1, 2), self.sides(x).flatten(2).transpose(1, 2)
+
+
+class Detector(nn.Module):
+    """Letterboxes (n, 3, s, s) uint8 -> class logits (n, a, 14) and boxes (n, a, 4), x0 y0 x1 y1 in letterbox pixels."""
+
+    def __init__(self, *, pretrained: bool = True) -> None:
+        super().__init__()
+        self.normalize = Normalize()
+        self.backbone = Backbone(pretrained=pretrained)
+        self.neck = _Neck()
+        self.heads = nn.ModuleList(_Head() for _ in STRIDES)
+        centres, strides = anchor_centres()
+        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("strides", strides.unsqueeze(1), persistent=False)
+
+    def forward(self, letterbox: Tensor) -> tuple[Tensor, Tensor]:
+        levels = self.neck(self.backbone(self.normalize(letterbox)))
+        outputs = [head(level) for head, level in zip(self.heads, levels, strict=True)]
+        logits = torch.cat([logits for logits, _ in outputs], dim=1)
+        distances = torch.cat([sides for _, sides in outputs], dim=1).clamp(max=6).exp() * self.strides
+        boxes = torch.cat([self.centres - distances[..., :2], self.centres + distances[..., 2:]], dim=2)
+        return logits, boxes
+
+
+def suppress(scores: Tensor, boxes: Tensor, *, candidates: int = 100, kept: int = 16, threshold: float = 0.6,
+             steps: int = 8) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Non-maximum suppression within each class, with static shapes (TensorRT and CUDA graphs need them).
+
+    scores (n, a, c) probabilities, boxes (n, a, 4). A candidate falls when a better one of its class that stands
+    overlaps it; unrolling that rule `steps` times equals the greedy loop unless chains of candidates are longer.
+    Returns boxes (n, kept, 4), scores (n, kept), best first and 0 where unused, and classes (n, kept) int32.
+    """
+    classes = scores.shape[2]
+    best, index = scores.flatten(1).topk(candidates, dim=1)
+    label = index % classes
+    anchor = torch.div(index, classes, rounding_mode="floor")
+    chosen = boxes.gather(1, anchor.unsqueeze(2).expand(-1, -1, 4))
+    overlaps = _overlaps_of_same_class(chosen, label)
+    better = torch.ones(candidates, candidates, device=scores.device).triu(diagonal=1)
+    conflict = (overlaps > threshold).float() * better
+    stands = torch.ones_like(best)
+    for _ in range(steps):
+        stands = 1 - torch.matmul(stands.unsqueeze(1), conflict).squeeze(1).clamp(max=1)
+    final, order = (best * stands).topk(kept, dim=1)
+    return chosen.gather(1, order.unsqueeze(2).expand(-1, -1, 4)), final, label.gather(1, order).int()
+
+
+def _overlaps_of_same_class(boxes: Tensor, label: Tensor) -> Tensor:
+    """IoU (n, k, k); boxes of different classes are moved apart first."""
+    moved = boxes + label.unsqueeze(2).float() * 4096
+    low = torch.maximum(moved[:, :, None, :2], moved[:, None, :, :2])
+    high = torch.minimum(moved[:, :, None, 2:], moved[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=3)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=2)
+    return shared / (area.unsqueeze(2) + area.unsqueeze(1) - shared).clamp(min=1e-6)
+
+
+class ServedDetector(nn.Module):
+    """The detect stage of the tensor contract: suppression included, boxes kept inside the letterbox."""
+
+    inputs = ("letterbox",)
+    outputs = ("boxes", "scores", "classes")
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, letterbox: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, boxes = self.detector(letterbox)
+        return suppress(logits.sigmoid(), boxes.clamp(0, INPUT_SIZE))

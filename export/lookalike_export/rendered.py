@@ -1,0 +1,129 @@
+"""Rendered photos with perfect annotations, drawn once and kept as files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from lookalike_service.wardrobe import Item, Photo, make_items, render_item, render_outfit
+
+from lookalike_export.photos import GARMENTS, Pixels
+from lookalike_export.vocabulary import MATERIALS, PATTERNS
+
+__all__ = ["RenderedGarment", "RenderedScene", "rendered_items", "rendered_scenes"]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedGarment:
+    """One rendered garment: where its photo and mask lie and what it is. `keypoints` (8, 3) pixels and 0/1 visibility."""
+
+    item: str
+    path: Path
+    mask: Path
+    garment: int
+    label: str
+    pattern: int
+    material: int
+    box: tuple[float, float, float, float]
+    keypoints: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedScene:
+    """A rendered photo with boxes (g, 5): x0 y0 x1 y1 in pixels, class."""
+
+    path: Path
+    boxes: npt.NDArray[np.float32]
+    single: bool
+    garments: tuple[RenderedGarment, ...]
+
+
+def rendered_scenes(cache: Path, *, outfits: int, singles: int, seed: int = 1) -> list[RenderedScene]:
+    """Outfits worn together, and shop photos of single items (two views in turn)."""
+    items = make_items(600, seed=seed)
+    scenes = []
+    for index in range(outfits):
+        name = _name(f"outfit-{seed}-{index}")
+        scenes.append(_kept(cache / name, lambda i=index: render_outfit(_dressed(items, i + seed * 1000), seed=i, size=(427, 640)), single=False))  # type: ignore[misc]
+    for index in range(singles):
+        name = _name(f"single-{seed}-{index}")
+        scenes.append(_kept(cache / name, lambda i=index: render_item(items[i % len(items)], view=i % 3, size=360), single=True))  # type: ignore[misc]
+    return scenes
+
+
+def rendered_items(cache: Path, *, count: int, views: int = 2, seed: int = 2) -> list[list[RenderedGarment]]:
+    """Several views of each of `count` items; lists of views, one list per item."""
+    found = []
+    for item in make_items(count, seed=seed):
+        shots = [_kept(cache / _name(f"item-{seed}-{item.id}-{view}"), lambda i=item, v=view: render_item(i, view=v, size=320), single=True) for view in range(views)]  # type: ignore[misc]
+        found.append([shot.garments[0] for shot in shots])
+    return found
+
+
+def _dressed(items: list[Item], seed: int) -> list[Item]:
+    """Choose what a person wears: a dress, or top with pants, skirt or shorts; often an outer, shoes, a bag, a hat."""
+    rng = np.random.default_rng(seed)
+    by_category: dict[str, list[Item]] = {}
+    for item in items:
+        by_category.setdefault(item.category, []).append(item)
+
+    def pick(category: str) -> Item:
+        return by_category[category][int(rng.integers(len(by_category[category])))]
+
+    lower = str(rng.choice(["pants", "pants", "skirt", "shorts"]))
+    worn = [pick("dress")] if rng.random() < 0.35 else [pick("top"), pick(lower)]
+    for category, chance in (("outer", 0.45), ("shoes", 0.95), ("bag", 0.6), ("hat", 0.35)):
+        if rng.random() < chance:
+            worn.append(pick(category))
+    return worn
+
+
+def _name(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _kept(stem: Path, draw: object, *, single: bool) -> RenderedScene:
+    """Draw and store, or read what was stored before."""
+    record = stem.with_suffix(".json")
+    if not record.exists():
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        photo: Photo = draw()  # type: ignore[operator]
+        _store(stem, photo)
+    rows = json.loads(record.read_text())
+    path = stem.with_suffix(".jpg")
+    garments = tuple(
+        RenderedGarment(
+            row["item"], path, stem.with_name(f"{stem.name}-{i}.png"), row["garment"], row["label"], row["pattern"], row["material"],
+            tuple(row["box"]), np.array(row["keypoints"], np.float32),
+        )
+        for i, row in enumerate(rows)
+    )  # fmt: skip
+    boxes = np.array([[g.box[0], g.box[1], g.box[0] + g.box[2], g.box[1] + g.box[3], g.garment] for g in garments], np.float32)
+    return RenderedScene(path, boxes.reshape(-1, 5), single, garments)
+
+
+def _store(stem: Path, photo: Photo) -> None:
+    height, width = photo.image.shape[:2]
+    rows = []
+    for index, drawn in enumerate(photo.garments):
+        x0, y0, x1, y1 = drawn.box
+        keypoints = drawn.landmarks * np.array([width, height, 1], np.float32)
+        keypoints[:, 2] = keypoints[:, 2] > 0
+        rows.append({
+            "item": drawn.item.id, "garment": GARMENTS.index(drawn.item.category), "label": drawn.item.label,
+            "pattern": PATTERNS.index(drawn.item.pattern), "material": MATERIALS.index(drawn.item.material),
+            "box": [float(x0 * width), float(y0 * height), float((x1 - x0) * width), float((y1 - y0) * height)],
+            "keypoints": keypoints.tolist(),
+        })  # fmt: skip
+        cv2.imwrite(str(stem.with_name(f"{stem.name}-{index}.png")), _as_bytes(drawn.mask))
+    cv2.imwrite(str(stem.with_suffix(".jpg")), photo.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    stem.with_suffix(".json").write_text(json.dumps(rows))
+
+
+def _as_bytes(mask: Pixels) -> Pixels:
+    return (mask > 0).astype(np.uint8) * np.uint8(255)

@@ -1,0 +1,92 @@
+"""The four stages as the tensor contract wants them: names, types and values that travel between Triton models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lookalike_export.crops import CROP_SIZE, MASK_SIZE
+from lookalike_export.detect import INPUT_SIZE, Detector, ServedDetector
+from lookalike_export.embed import Embedder, ServedEmbedder
+from lookalike_export.keypoints import LandmarkFinder
+from lookalike_export.segment import Segmenter
+
+__all__ = ["STAGES", "ServedLandmarks", "ServedSegmenter", "Stage", "example_inputs"]
+
+
+class ServedSegmenter(nn.Module):
+    """Mask as bytes: a quarter of the traffic between the stages, and finer than anybody's eye."""
+
+    inputs, outputs = ("crops",), ("mask",)
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return (self.segmenter(crops).sigmoid() * 255).round().to(torch.uint8)
+
+
+class ServedLandmarks(nn.Module):
+    """Landmarks with visibility as a probability."""
+
+    inputs, outputs = ("crops",), ("keypoints",)
+
+    def __init__(self, finder: LandmarkFinder) -> None:
+        super().__init__()
+        self.finder = finder
+
+    def forward(self, crops: Tensor) -> Tensor:
+        found = self.finder(crops)
+        return torch.cat([found[..., :2], found[..., 2:].sigmoid()], dim=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How a stage is built without weights, what its checkpoint fills, and how it is wrapped for serving."""
+
+    build: Callable[[], nn.Module]
+    serve: Callable[[nn.Module], nn.Module]
+    tolerance: float
+
+
+STAGES: dict[str, Stage] = {
+    "detect": Stage(lambda: Detector(pretrained=False), ServedDetector, 0.5),  # type: ignore[arg-type]
+    "keypoints": Stage(lambda: LandmarkFinder(pretrained=False), ServedLandmarks, 1e-3),  # type: ignore[arg-type]
+    "segment": Stage(lambda: Segmenter(pretrained=False), ServedSegmenter, 1.0),  # type: ignore[arg-type]
+    "embed": Stage(lambda: Embedder(size=192, pretrained=False), ServedEmbedder, 1e-3),  # type: ignore[arg-type]
+}
+"""Tolerances are the largest difference allowed between torch and ONNX: letterbox pixels, fractions of a crop, mask levels, components."""
+
+
+def example_inputs(stage: str, *, batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Smooth random inputs: white noise would only exercise the saturated ends of the networks."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def picture(size: int) -> Tensor:
+        coarse = torch.rand(batch, 3, 9, 9, generator=generator)
+        fine = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic") + 0.05 * torch.randn(batch, 3, size, size, generator=generator)
+        return (fine.clamp(0, 1) * 255).to(torch.uint8)
+
+    if stage == "detect":
+        return {"letterbox": picture(INPUT_SIZE)}
+    if stage in {"keypoints", "segment"}:
+        return {"crops": picture(CROP_SIZE)}
+    mask = torch.zeros(batch, MASK_SIZE, MASK_SIZE, dtype=torch.uint8)
+    mask[:, 8:-8, 14:-14] = 255
+    return {"crops": picture(CROP_SIZE), "mask": mask, "keypoints": torch.rand(batch, 8, 3, generator=generator)}
+
+
+def load_stage(stage: str, checkpoint: Path | None) -> nn.Module:
+    """The served module; with a checkpoint of `fit`, its averaged weights, else random ones."""
+    model = STAGES[stage].build()
+    if checkpoint is not None:
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        missing, extra = model.load_state_dict(weights, strict=False)
+        if missing or set(extra) - {"proxies"}:
+            raise ValueError(f"{checkpoint} does not fit the {stage} stage: missing {missing[:3]}, not expected {extra[:3]}")
+    return STAGES[stage].serve(model).eval()
