@@ -1,0 +1,1 @@
+"""Where models come from: networks, training, export to ONNX, accuracy. The only package that knows torch."""

@@ -18,7 +18,8 @@ from lookalike_service.model import Box, Found, Garment, GarmentFinder
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lookalike_export.photos import GARMENTS, StreetGarment, StreetPhoto, load_items, load_street
+from lookalike_export.stages.vocabulary import GARMENTS
+from lookalike_export.training.photos import StreetGarment, StreetPhoto, load_items, load_street
 
 __all__ = ["ACCESSORIES", "MAIN", "measure"]
 

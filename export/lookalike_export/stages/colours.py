@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookalike_export.vocabulary import COLOURS
+from lookalike_export.stages.vocabulary import COLOURS
 
 __all__ = ["ColourShares", "to_lab"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from lookalike_service.wardrobe import Item, Photo, make_items, render_item, render_outfit
+from lookalike_service.wardrobe import Photo, choose_outfit, make_items, render_item, render_outfit
 
-from lookalike_export.photos import GARMENTS, Pixels
-from lookalike_export.vocabulary import MATERIALS, PATTERNS
+from lookalike_export.stages.vocabulary import GARMENTS, MATERIALS, PATTERNS
+from lookalike_export.training.photos import Pixels
 
 __all__ = ["RenderedGarment", "RenderedScene", "rendered_items", "rendered_scenes"]
 
@@ -49,7 +49,7 @@ def rendered_scenes(cache: Path, *, outfits: int, singles: int, seed: int = 1) -
     scenes = []
     for index in range(outfits):
         name = _name(f"outfit-{seed}-{index}")
-        scenes.append(_kept(cache / name, lambda i=index: render_outfit(_dressed(items, i + seed * 1000), seed=i, size=(427, 640)), single=False))  # type: ignore[misc]
+        scenes.append(_kept(cache / name, lambda i=index: render_outfit(choose_outfit(items, seed=i + seed * 1000), seed=i, size=(427, 640)), single=False))  # type: ignore[misc]
     for index in range(singles):
         name = _name(f"single-{seed}-{index}")
         scenes.append(_kept(cache / name, lambda i=index: render_item(items[i % len(items)], view=i % 3, size=360), single=True))  # type: ignore[misc]
@@ -63,24 +63,6 @@ def rendered_items(cache: Path, *, count: int, views: int = 2, seed: int = 2) ->
         shots = [_kept(cache / _name(f"item-{seed}-{item.id}-{view}"), lambda i=item, v=view: render_item(i, view=v, size=320), single=True) for view in range(views)]  # type: ignore[misc]
         found.append([shot.garments[0] for shot in shots])
     return found
-
-
-def _dressed(items: list[Item], seed: int) -> list[Item]:
-    """Choose what a person wears: a dress, or top with pants, skirt or shorts; often an outer, shoes, a bag, a hat."""
-    rng = np.random.default_rng(seed)
-    by_category: dict[str, list[Item]] = {}
-    for item in items:
-        by_category.setdefault(item.category, []).append(item)
-
-    def pick(category: str) -> Item:
-        return by_category[category][int(rng.integers(len(by_category[category])))]
-
-    lower = str(rng.choice(["pants", "pants", "skirt", "shorts"]))
-    worn = [pick("dress")] if rng.random() < 0.35 else [pick("top"), pick(lower)]
-    for category, chance in (("outer", 0.45), ("shoes", 0.95), ("bag", 0.6), ("hat", 0.35)):
-        if rng.random() < chance:
-            worn.append(pick(category))
-    return worn
 
 
 def _name(text: str) -> str:

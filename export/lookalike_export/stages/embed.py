@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookalike_export.backbone import CHANNELS, HEAD_CHANNELS, Backbone, Normalize
-from lookalike_export.colours import ColourShares
-from lookalike_export.vocabulary import CATEGORIES, COLOURS, MATERIALS, PATTERNS
+from lookalike_export.stages.backbone import CHANNELS, HEAD_CHANNELS, Backbone, Normalize
+from lookalike_export.stages.colours import ColourShares
+from lookalike_export.stages.contract import EMBEDDING_SIZE, LANDMARKS
+from lookalike_export.stages.vocabulary import CATEGORIES, COLOURS, MATERIALS, PATTERNS
 
-__all__ = ["EMBEDDING_SIZE", "Described", "Embedder", "ServedEmbedder", "train"]
+__all__ = ["Described", "Embedder", "ServedEmbedder"]
 
-EMBEDDING_SIZE = 256
-_LANDMARKS, _LOCAL = 8, 32
+_LOCAL = 32
 Described = dict[str, Tensor]
 
 
@@ -32,7 +32,7 @@ class Embedder(nn.Module):
         self.backbone = Backbone(head=True, pretrained=pretrained)
         self.colours = ColourShares()
         self.local = nn.Conv2d(CHANNELS[16], _LOCAL, 1)
-        features = HEAD_CHANNELS + _LANDMARKS * _LOCAL
+        features = HEAD_CHANNELS + LANDMARKS * _LOCAL
         self.dropout = nn.Dropout(0.2)
         self.vector = nn.Linear(features + len(COLOURS), EMBEDDING_SIZE, bias=False)
         self.category = nn.Linear(features, len(CATEGORIES))
@@ -92,10 +92,3 @@ class ServedEmbedder(nn.Module):
             found["embedding"], found["category"].softmax(dim=1), found["pattern"].softmax(dim=1),
             found["material"].softmax(dim=1), found["colours"], version,
         )  # fmt: skip
-
-
-def train(arguments: object) -> nn.Module:
-    """Learn from all photographs and rendered items (embed_train.py)."""
-    from lookalike_export import embed_train
-
-    return embed_train.train(arguments)  # type: ignore[arg-type]

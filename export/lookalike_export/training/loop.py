@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-__all__ = ["Plan", "fit", "load_weights", "make_loader", "seed_everything"]
+__all__ = ["Plan", "fit", "load_weights", "make_loader", "seed_everything", "start_from"]
 
 Batch = dict[str, Tensor]
 Figures = dict[str, float]
@@ -39,7 +39,8 @@ class Plan:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
+    """Seed Python, NumPy and torch; denormal numbers, on which CPUs are slow, count as zero."""
+    torch.set_flush_denormal(True)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -62,6 +63,15 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     """Load the averaged weights of a checkpoint."""
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
     return model.eval()
+
+
+def start_from(model: nn.Module, checkpoint: Path | None) -> nn.Module:
+    """Take over the averaged weights of an earlier training that fit; None leaves the model as it is."""
+    if checkpoint is not None:
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        missing, extra = model.load_state_dict(weights, strict=False)
+        print(f"started from {checkpoint}: {len(weights) - len(extra)} tensors taken over, {len(missing)} new", flush=True)
+    return model
 
 
 class _Average:

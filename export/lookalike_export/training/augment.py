@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lookalike_export.photos import Pixels
+from lookalike_export.training.photos import Pixels
 
 __all__ = ["GREY", "Crop", "crop_matrix", "jitter_light", "random_crop_matrix", "transform_points", "warp"]
 

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-__all__ = ["GARMENTS", "DataError", "ItemPhoto", "Pixels", "StreetGarment", "StreetPhoto", "load_items", "load_street", "read_image"]
+from lookalike_export.stages.vocabulary import GARMENTS
+
+__all__ = ["DataError", "ItemPhoto", "Pixels", "StreetGarment", "StreetPhoto", "load_items", "load_street", "read_image"]
 
 Pixels = npt.NDArray[np.uint8]
 
-GARMENTS = ("top", "outer", "dress", "pants", "shorts", "skirt", "shoes", "bag", "hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
-"""The classes of the detect stage, in the order of its `classes` output."""
 
 
 class DataError(ValueError):

@@ -10,16 +10,25 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from lookalike_export.augment import GREY, Crop, crop_matrix, jitter_light, random_crop_matrix, transform_points, warp
-from lookalike_export.photos import ItemPhoto, Pixels, StreetGarment, StreetPhoto, read_image
+from lookalike_export.stages.contract import CROP_SIZE, MASK_SIZE
+from lookalike_export.training.augment import (
+    GREY,
+    Crop,
+    crop_matrix,
+    jitter_light,
+    random_crop_matrix,
+    transform_points,
+    warp,
+)
+from lookalike_export.training.photos import ItemPhoto, Pixels, StreetGarment, StreetPhoto, read_image
+from lookalike_export.training.rendered import RenderedGarment
 
-__all__ = ["CROP_SIZE", "MASK_SIZE", "MIRRORED", "GarmentCrops", "mask_box"]
+__all__ = ["MIRRORED", "GarmentCrops", "mask_box"]
 
-CROP_SIZE, MASK_SIZE = 224, 56
 MIRRORED = (1, 0, 3, 2, 5, 4, 7, 6)
 """Landmarks after mirroring: left and right change places."""
 
-Source = tuple[Path, StreetGarment] | ItemPhoto
+Source = tuple[Path, StreetGarment] | ItemPhoto | RenderedGarment
 
 
 def mask_box(mask: Pixels) -> tuple[float, float, float, float]:
@@ -35,12 +44,14 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
     nothing is known (photos without landmarks).
     """
 
-    def __init__(self, street: list[StreetPhoto], items: list[ItemPhoto] | None = None, *, size: int = CROP_SIZE,
-                 train: bool = True, landmarks_only: bool = False, worn: Crop | None = None, flat: Crop | None = None) -> None:  # fmt: skip
+    def __init__(self, street: list[StreetPhoto], items: list[ItemPhoto] | None = None, *,
+                 rendered: list[RenderedGarment] | None = None, size: int = CROP_SIZE, train: bool = True,
+                 landmarks_only: bool = False, worn: Crop | None = None, flat: Crop | None = None) -> None:  # fmt: skip
         self.sources: list[Source] = [
             (p.path, g) for p in street for g in p.garments if min(g.box[2:]) >= 6 and (g.keypoints is not None or not landmarks_only)
         ]
         self.sources += [item for item in items or () if item.mask is not None]
+        self.sources += rendered or []
         self.size, self.train = size, train
         self.worn = worn or Crop()
         self.flat = flat or Crop(rotation=30.0, margin=(-0.05, 0.35))
@@ -69,6 +80,9 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
         if isinstance(source, ItemPhoto):
             mask = cv2.imread(str(source.mask), cv2.IMREAD_GRAYSCALE)
             return read_image(source.path), mask, mask_box(mask), None, source.garment
+        if isinstance(source, RenderedGarment):
+            mask = cv2.imread(str(source.mask), cv2.IMREAD_GRAYSCALE)
+            return read_image(source.path), mask, source.box, source.keypoints, source.garment
         path, garment = source
         return read_image(path), garment.mask() * np.uint8(255), garment.box, garment.keypoints, garment.garment
 

@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lookalike_export.backbone import CHANNELS, Backbone, Normalize, conv_bn
-from lookalike_export.photos import GARMENTS
+from lookalike_export.stages.backbone import CHANNELS, Backbone, Normalize, conv_bn
+from lookalike_export.stages.contract import LETTERBOX_SIZE
+from lookalike_export.stages.vocabulary import GARMENTS
 
-__all__ = ["INPUT_SIZE", "STRIDES", "Detector", "ServedDetector", "anchor_centres", "suppress"]
+__all__ = ["STRIDES", "Detector", "ServedDetector", "anchor_centres", "suppress"]
 
-INPUT_SIZE = 320
 STRIDES = (8, 16, 32)
 _WIDTH = 96
 
 
-def anchor_centres(size: int = INPUT_SIZE) -> tuple[Tensor, Tensor]:
+def anchor_centres(size: int = LETTERBOX_SIZE) -> tuple[Tensor, Tensor]:
     """Centres (a, 2) in pixels and strides (a,) of every cell, level by level."""
     centres, strides = [], []
     for stride in STRIDES:
@@ -134,4 +134,4 @@ class ServedDetector(nn.Module):
 
     def forward(self, letterbox: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, boxes = self.detector(letterbox)
-        return suppress(logits.sigmoid(), boxes.clamp(0, INPUT_SIZE))
+        return suppress(logits.sigmoid(), boxes.clamp(0, LETTERBOX_SIZE))

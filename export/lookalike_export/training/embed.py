@@ -15,16 +15,25 @@ from lookalike_service.wardrobe import fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lookalike_export.augment import GREY, Crop, crop_matrix, jitter_light, random_crop_matrix, transform_points, warp
-from lookalike_export.crops import CROP_SIZE, MASK_SIZE, MIRRORED, mask_box
-from lookalike_export.embed import Embedder
-from lookalike_export.foreground import foreground_masks
-from lookalike_export.keypoints import LandmarkFinder
-from lookalike_export.photos import Pixels, load_items, load_street, read_image
-from lookalike_export.rendered import rendered_items
-from lookalike_export.segment import Segmenter
-from lookalike_export.training import Plan, fit, load_weights, make_loader, seed_everything
-from lookalike_export.vocabulary import CATEGORIES, PATTERNS, categories_of, material_of
+from lookalike_export.stages.contract import CROP_SIZE, MASK_SIZE
+from lookalike_export.stages.embed import Embedder
+from lookalike_export.stages.keypoints import LandmarkFinder
+from lookalike_export.stages.segment import Segmenter
+from lookalike_export.stages.vocabulary import CATEGORIES, PATTERNS, categories_of, material_of
+from lookalike_export.training.augment import (
+    GREY,
+    Crop,
+    crop_matrix,
+    jitter_light,
+    random_crop_matrix,
+    transform_points,
+    warp,
+)
+from lookalike_export.training.crops import MIRRORED, mask_box
+from lookalike_export.training.foreground import foreground_masks
+from lookalike_export.training.loop import Plan, fit, load_weights, make_loader, seed_everything, start_from
+from lookalike_export.training.photos import Pixels, load_items, load_street, read_image
+from lookalike_export.training.rendered import rendered_items
 
 __all__ = ["train"]
 
@@ -122,7 +131,7 @@ def _painted(image: Pixels, sample: Sample, served: npt.NDArray[np.float64], see
     weight = mask[..., None].astype(np.float32) / 255
     rng = np.random.default_rng(seed)
     palette = [tuple(int(v) for v in rng.integers(10, 245, 3)) for _ in range(3)]
-    cloth = fabric(PATTERNS[seed % len(PATTERNS)], palette=palette, scale=float(rng.uniform(0.6, 1.6)), seed=seed, size=256)
+    cloth = fabric(PATTERNS[seed % len(PATTERNS)], palette=palette, scale=float(rng.uniform(2.0, 7.0)), seed=seed, size=256)
     side = int(max(sample.box[2:]) + 1)
     cloth = cv2.resize(cloth, (side, side), interpolation=cv2.INTER_AREA if side < 256 else cv2.INTER_LINEAR)
     x, y = int(sample.box[0]), int(sample.box[1])
@@ -274,7 +283,7 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     plan = Plan(epochs=arguments.epochs or 9, batch=32, trunk_rate=6e-4, head_rate=2e-3, average=0.995, decay=0.04)
     chosen = _balanced(items, rng) + [street[i] for i in rng.permutation(len(street))[:900]] + pairs
     return fit(
-        TrainedEmbedder(size=_SIZE), make_loader(Views(chosen), batch=plan.batch, shuffle=True), _loss, lambda m: _judge(m, judged),
+        start_from(TrainedEmbedder(size=_SIZE), arguments.start), make_loader(Views(chosen), batch=plan.batch, shuffle=True), _loss, lambda m: _judge(m, judged),
         plan=plan, folder=arguments.build / "train" / "embed",
     )  # fmt: skip
 

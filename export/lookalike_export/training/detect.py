@@ -19,14 +19,16 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lookalike_export.assignment import detection_loss
-from lookalike_export.augment import GREY, jitter_light, warp
-from lookalike_export.crops import mask_box
-from lookalike_export.detect import INPUT_SIZE, Detector, suppress
-from lookalike_export.foreground import foreground_masks
-from lookalike_export.photos import GARMENTS, ItemPhoto, Pixels, StreetPhoto, load_items, load_street, read_image
-from lookalike_export.rendered import RenderedScene, rendered_scenes
-from lookalike_export.training import Plan, fit, make_loader, seed_everything
+from lookalike_export.stages.contract import LETTERBOX_SIZE
+from lookalike_export.stages.detect import Detector, suppress
+from lookalike_export.stages.vocabulary import GARMENTS
+from lookalike_export.training.assignment import detection_loss
+from lookalike_export.training.augment import GREY, jitter_light, warp
+from lookalike_export.training.crops import mask_box
+from lookalike_export.training.foreground import foreground_masks
+from lookalike_export.training.loop import Plan, fit, make_loader, seed_everything, start_from
+from lookalike_export.training.photos import ItemPhoto, Pixels, StreetPhoto, load_items, load_street, read_image
+from lookalike_export.training.rendered import RenderedScene, rendered_scenes
 
 __all__ = ["MAIN", "average_precision", "letterbox_matrix", "train"]
 
@@ -45,7 +47,7 @@ class Scene:
     single: bool
 
 
-def letterbox_matrix(width: int, height: int, *, size: int = INPUT_SIZE) -> npt.NDArray[np.float64]:
+def letterbox_matrix(width: int, height: int, *, size: int = LETTERBOX_SIZE) -> npt.NDArray[np.float64]:
     """The served map from photo to letterbox: longest side fits, centred."""
     scale = size / max(width, height)
     return np.array([[scale, 0, (size - scale * width) / 2], [0, scale, (size - scale * height) / 2]])
@@ -75,7 +77,7 @@ def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, floa
 class Scenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Letterboxes (3, s, s) uint8 with boxes (g, 4) and classes (g,), varied in place, scale, light; home photos also as mosaics."""
 
-    def __init__(self, scenes: list[Scene], *, size: int = INPUT_SIZE) -> None:
+    def __init__(self, scenes: list[Scene], *, size: int = LETTERBOX_SIZE) -> None:
         self.scenes, self.size = scenes, size
         self.singles = [i for i, s in enumerate(scenes) if s.single]
 
@@ -147,9 +149,9 @@ def average_precision(model: Detector, photos: list[StreetPhoto], truth: Path) -
     ids = {image["file_name"]: image["id"] for image in json.loads(truth.read_text())["images"]}
     for photo in photos:
         matrix = letterbox_matrix(photo.width, photo.height)
-        pixels = warp(read_image(photo.path), matrix, INPUT_SIZE, fill=GREY)
+        pixels = warp(read_image(photo.path), matrix, LETTERBOX_SIZE, fill=GREY)
         logits, boxes = model(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
-        found, scores, classes = suppress(logits.sigmoid(), boxes.clamp(0, INPUT_SIZE))
+        found, scores, classes = suppress(logits.sigmoid(), boxes.clamp(0, LETTERBOX_SIZE))
         corners = (found[0].numpy().reshape(-1, 2, 2) - matrix[:, 2]) / matrix[0, 0]
         for (low, high), score, garment in zip(corners, scores[0].tolist(), classes[0].tolist(), strict=True):
             rows.append({"image_id": ids[photo.path.name], "category_id": garment + 1, "bbox": [*low.tolist(), *(high - low).tolist()], "score": score})
@@ -185,6 +187,6 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     plan = Plan(epochs=arguments.epochs or 12, batch=8, trunk_rate=4e-4, head_rate=2e-3, average=0.99, decay=0.04)
     loader = make_loader(Scenes(scenes), batch=plan.batch, shuffle=True, collate=_collate)
     return fit(
-        Detector(), loader, _loss, lambda m: average_precision(m, photos, truth),  # type: ignore[arg-type]
+        start_from(Detector(), arguments.start), loader, _loss, lambda m: average_precision(m, photos, truth),  # type: ignore[arg-type]
         plan=plan, folder=arguments.build / "train" / "detect", evaluate_every=2,
     )  # fmt: skip

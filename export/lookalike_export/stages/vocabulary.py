@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from lookalike_export.photos import GARMENTS
+from lookalike_service.wardrobe.palette import PALETTE
 
-__all__ = ["CATEGORIES", "COLOURS", "MATERIALS", "PATTERNS", "categories_of", "material_of"]
+__all__ = ["CATEGORIES", "COLOURS", "GARMENTS", "MATERIALS", "PATTERNS", "categories_of", "material_of"]
+
+GARMENTS = ("top", "outer", "dress", "pants", "shorts", "skirt", "shoes", "bag", "hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
+"""The classes of the detect stage, in the order of its `classes` output."""
 
 CATEGORIES = (
     "top/t-shirt", "top/longsleeve", "top/shirt", "top/polo", "top/blouse", "top/undershirt", "top/body", "top/top", "top/hoodie",
@@ -16,12 +19,7 @@ CATEGORIES = (
 PATTERNS = ("solid", "striped", "checked", "dotted", "floral", "graphic")
 MATERIALS = ("denim", "knit", "leather", "other")
 
-COLOURS = {
-    "black": (22, 22, 24), "white": (245, 245, 243), "grey": (136, 138, 140), "beige": (216, 199, 170), "brown": (104, 70, 46),
-    "red": (200, 30, 40), "pink": (238, 150, 180), "orange": (236, 120, 32), "yellow": (244, 206, 66), "green": (48, 140, 68),
-    "olive": (104, 106, 52), "teal": (32, 132, 136), "blue": (58, 116, 200), "navy": (28, 38, 78), "purple": (112, 62, 146),
-    "burgundy": (106, 24, 44),
-}  # fmt: skip
+COLOURS = dict(PALETTE)
 """The sixteen named colours, sRGB."""
 
 _KNIT = {"sweater", "cardigan", "jumper", "sweatshirt", "hoodie"}

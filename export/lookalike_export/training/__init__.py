@@ -1,0 +1,1 @@
+"""Programs that train the stages, one module each, and what they share."""

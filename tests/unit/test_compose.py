@@ -1,0 +1,211 @@
+"""docker-compose.yml and what it builds, checked as far as that goes without a Docker engine."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import pytest
+import yaml
+
+from lookalike_service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "tests/unit/data/compose-spec.json"
+TRITON = ("triton", "triton-gpu")
+DOCKERFILES = ("deploy/gateway/Dockerfile", "deploy/triton/Dockerfile")
+# The Python of NVIDIA's 24.10 image, on which decode and crop run there.
+IMAGE_PYTHON = (3, 10)
+SECRET = re.compile("PASSWORD|KEY|TOKEN")
+
+Compose = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Compose:
+    """The file as YAML reads it: anchors merged, variables as they are written."""
+    return cast(Compose, yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+def test_is_what_the_published_schema_allows(compose: Compose) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert [error.message for error in validator.iter_errors(compose)] == []
+
+
+def test_the_schema_refuses_a_misspelled_key(compose: Compose) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    services = {**compose["services"], "gateway": {**compose["services"]["gateway"], "heathcheck": {}}}
+    assert list(validator.iter_errors({**compose, "services": services}))
+
+
+def test_every_image_has_a_version(compose: Compose) -> None:
+    images = [service["image"] for service in compose["services"].values()]
+    images += [image for name in DOCKERFILES for image in _base_images((ROOT / name).read_text())]
+    for image in images:
+        _, _, tag = image.rpartition(":")
+        assert re.search(r"\d+\.\d+|\d{4}-\d{2}-\d{2}", tag), f"{image} is not pinned"
+
+
+def test_every_service_is_watched_and_comes_back(compose: Compose) -> None:
+    for name, service in compose["services"].items():
+        check = service["healthcheck"]
+        assert {"test", "interval", "timeout", "retries", "start_period"} <= check.keys(), name
+        assert _seconds(check["timeout"]) <= _seconds(check["interval"]), name
+        assert service["restart"] == "unless-stopped", name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_waits_for_health_of_what_exists(compose: Compose) -> None:
+    for service in compose["services"].values():
+        for name, condition in service.get("depends_on", {}).items():
+            assert name in compose["services"]
+            assert condition["condition"] == "service_healthy"
+    assert set(compose["services"]["gateway"]["depends_on"]) == {*TRITON, "milvus", "postgres"}
+
+
+def test_only_the_gateway_is_published_and_on_loopback(compose: Compose) -> None:
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert published == {"gateway": ["${GATEWAY_PUBLISH:-127.0.0.1:50051}:50051"]}
+    assert "GATEWAY_PUBLISH=127.0.0.1:50051" in (ROOT / ".env.example").read_text().splitlines()
+    assert compose["networks"]["backend"]["internal"] is True
+    networks = {name: set(service["networks"]) for name, service in compose["services"].items()}
+    assert {name for name, joined in networks.items() if joined != {"backend"}} == {"gateway"}
+
+
+def test_both_tritons_mount_the_model_repository_read_only(compose: Compose) -> None:
+    for name in TRITON:
+        (mount,) = [volume for volume in compose["services"][name]["volumes"] if isinstance(volume, dict)]
+        assert (ROOT / mount["source"]).resolve() == ROOT / "model_repository"
+        assert (ROOT / mount["source"]).is_dir()
+        assert mount["read_only"] is True
+        assert f"--model-repository={mount['target']}" in compose["services"][name]["command"]
+
+
+def test_the_two_tritons_differ_by_profile_and_configuration_only(compose: Compose) -> None:
+    cpu, gpu = (compose["services"][name] for name in TRITON)
+    assert (cpu["profiles"], gpu["profiles"]) == (["cpu"], ["gpu"])
+    assert set(gpu["command"]) - set(cpu["command"]) == {"--model-config-name=gpu"}
+    assert set(cpu["command"]) < set(gpu["command"])
+    assert "triton" in gpu["networks"]["backend"]["aliases"]
+    assert cpu["build"] == gpu["build"]
+    assert cpu["shm_size"] == gpu["shm_size"] == "1g"
+    assert _seconds(gpu["healthcheck"]["start_period"]) > _seconds(cpu["healthcheck"]["start_period"])
+
+
+def test_tensorrt_engines_outlive_the_container(compose: Compose) -> None:
+    configurations = list((ROOT / "model_repository").glob("*/configs/gpu.pbtxt"))
+    pattern = re.compile(r'key: "trt_(?:engine|timing)_cache_path" value: "([^"]+)"')
+    folders = {folder for path in configurations for folder in pattern.findall(path.read_text())}
+    targets = {str(volume).partition(":")[2] for volume in compose["services"]["triton-gpu"]["volumes"]}
+    assert folders
+    assert folders <= targets
+    assert all(f"mkdir {folder}" in (ROOT / "deploy/triton/Dockerfile").read_text() for folder in folders)
+
+
+def test_the_gateways_settings_exist(compose: Compose) -> None:
+    prefix = Settings.model_config["env_prefix"]
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields}
+    given = {name for name in compose["services"]["gateway"]["environment"] if name.startswith("LOOKALIKE_")}
+    assert given
+    assert given - known == set()
+
+
+def test_the_gateways_settings_hold(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in compose["services"]["gateway"]["environment"].items():
+        monkeypatch.setenv(name, re.sub(r"\$\{[^}]*\}", "0123456789abcdef", str(value)))
+    settings = Settings()
+    assert settings.triton_address == "triton:8001"
+    assert settings.milvus_token.get_secret_value() == "root:0123456789abcdef"
+    assert len(settings.token_keys) == 1
+
+
+def test_the_gateway_asks_only_for_services_that_exist(compose: Compose) -> None:
+    environment = compose["services"]["gateway"]["environment"]
+    hosts = re.findall(r"(?:^|//|@)([a-z]+):\d+", "\n".join(map(str, environment.values())), re.MULTILINE)
+    assert sorted(hosts) == ["milvus", "postgres", "triton"]
+
+
+def test_the_database_driver_is_installed_with_the_service(compose: Compose) -> None:
+    url = compose["services"]["gateway"]["environment"]["LOOKALIKE_DATABASE_URL"]
+    driver = re.match(r"postgresql\+(\w+)://", url)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert driver is not None
+    assert any(re.match(rf"{driver[1]}\b", requirement) for requirement in extras["service"])
+
+
+def test_variables_and_the_example_of_env_name_each_other() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    example = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert set(example) == used
+    assert [name for name, value in example.items() if SECRET.search(name) and value] == []
+
+
+def test_secrets_have_no_default() -> None:
+    variables = re.findall(r"\$\{([A-Z_]+)([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
+    secrets = [(name, rest) for name, rest in variables if SECRET.search(name)]
+    assert {name for name, _ in secrets} >= {"POSTGRES_PASSWORD", "MILVUS_PASSWORD", "MINIO_PASSWORD", "TOKEN_KEYS"}
+    assert [name for name, rest in secrets if not rest.startswith(":?")] == []
+
+
+def test_volumes_are_used_and_declared(compose: Compose) -> None:
+    mounts = [volume for service in compose["services"].values() for volume in service.get("volumes", [])]
+    assert {mount.partition(":")[0] for mount in mounts if isinstance(mount, str)} == set(compose["volumes"])
+
+
+def test_tritons_packages_are_those_that_are_tested() -> None:
+    image, tested = (_pins(ROOT / name) for name in ("deploy/triton/requirements.txt", "constraints.txt"))
+    assert image["numpy"].startswith("1."), "numpy 2 makes every output of the Python backend empty"
+    assert {name: image[name] for name in ("numpy", "opencv-python-headless")} == {
+        name: tested[name] for name in ("numpy", "opencv-python-headless")
+    }
+
+
+def test_the_glue_is_written_for_the_images_python() -> None:
+    sources = [*(ROOT / "model_repository").glob("*/*/*.py"), ROOT / "deploy/triton/check_triton.py"]
+    assert len(sources) > 2
+    for source in sources:
+        tree = ast.parse(source.read_text(), str(source), feature_version=IMAGE_PYTHON)
+        assert _imports(tree) & {"tomllib", "StrEnum", "Self", "UTC", "override", "batched"} == set(), source
+
+
+def test_what_the_dockerfiles_copy_exists_and_is_sent() -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for name in DOCKERFILES:
+        for line in re.findall(r"^COPY (?!--from)(.+)$", (ROOT / name).read_text(), re.MULTILINE):
+            for source in line.split()[:-1]:
+                assert (ROOT / source).exists(), f"{name} copies {source}"
+                assert any(Path(source).is_relative_to(entry) for entry in sent), f"{source} is not sent"
+
+
+def test_the_health_checks_are_in_their_images(compose: Compose) -> None:
+    for service, folder in (("gateway", "gateway"), ("triton", "triton"), ("triton-gpu", "triton")):
+        (script,) = [part for part in compose["services"][service]["healthcheck"]["test"] if part.startswith("/opt/")]
+        copied = f"COPY deploy/{folder}/{Path(script).name} {script}"
+        assert copied in (ROOT / f"deploy/{folder}/Dockerfile").read_text().splitlines()
+
+
+def _base_images(dockerfile: str) -> list[str]:
+    values = dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE))
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    return [re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], base) for base in bases]
+
+
+def _pins(path: Path) -> dict[str, str]:
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), re.MULTILINE)
+    return {name.lower(): version for name, version in pins}
+
+
+def _seconds(duration: str) -> int:
+    number, unit = int(duration[:-1]), duration[-1]
+    return number * {"s": 1, "m": 60}[unit]
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    nodes = list(ast.walk(tree))
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return modules | {alias.name for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for alias in n.names}
