@@ -18,6 +18,10 @@ from lookalike_export.training.photos import Pixels
 __all__ = ["RenderedGarment", "RenderedScene", "rendered_items", "rendered_scenes"]
 
 
+_DRAWN = 2
+"""Goes up when the wardrobe is drawn differently, so that nothing of before is taken from the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedGarment:
     """One rendered garment: where its photo and mask lie and what it is. `keypoints` (8, 3) pixels and 0/1 visibility."""
@@ -66,7 +70,7 @@ def rendered_items(cache: Path, *, count: int, views: int = 2, seed: int = 2) ->
 
 
 def _name(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{_DRAWN}-{text}".encode()).hexdigest()[:16]
 
 
 def _kept(stem: Path, draw: object, *, single: bool) -> RenderedScene:
@@ -95,7 +99,7 @@ def _store(stem: Path, photo: Photo) -> None:
     for index, drawn in enumerate(photo.garments):
         x0, y0, x1, y1 = drawn.box
         keypoints = drawn.landmarks * np.array([width, height, 1], np.float32)
-        keypoints[:, 2] = keypoints[:, 2] > 0
+        keypoints[:, 2] = keypoints[:, 2] > 1  # street landmarks exist only where they are seen
         rows.append({
             "item": drawn.item.id, "garment": GARMENTS.index(drawn.item.category), "label": drawn.item.label,
             "pattern": PATTERNS.index(drawn.item.pattern), "material": MATERIALS.index(drawn.item.material),
