@@ -1,0 +1,1 @@
+"""The contract as Python: messages and stubs generated from proto/lookalike/v1 (see CONTRIBUTING.md)."""
