@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from lookalike_service.demo.cc0 import DownloadFailed, Manifest, ManifestFile, download_catalog
 
 
@@ -37,7 +38,12 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(repository: Path) -> Manifest:
     files = [
-        ManifestFile(f"images/{p.name}", "T-Shirt" if i % 2 else "Dress", p.stat().st_size, hashlib.sha256(p.read_bytes()).hexdigest())
+        ManifestFile(
+            f"images/{p.name}",
+            "T-Shirt" if i % 2 else "Dress",
+            p.stat().st_size,
+            hashlib.sha256(p.read_bytes()).hexdigest(),
+        )
         for i, p in enumerate(sorted(repository.iterdir()))
     ]
     return Manifest("somebody/clothes", "abc123", "CC0-1.0", tuple(files))
@@ -62,7 +68,9 @@ def server(tmp_path: Path, repository: Path, asked: list[str]) -> Iterator[str]:
 
 def test_downloads_and_describes_every_photo(tmp_path: Path, manifest: Manifest, server: str) -> None:
     seen: list[tuple[int, int]] = []
-    products = download_catalog(tmp_path / "cc0", manifest=manifest, server=server, progress=lambda d, t: seen.append((d, t)))
+    products = download_catalog(
+        tmp_path / "cc0", manifest=manifest, server=server, progress=lambda d, t: seen.append((d, t))
+    )
     rows = [json.loads(line) for line in products.read_text().splitlines()]
     assert [row["category"] for row in rows[:2]] == ["dress", "top/t-shirt"]
     assert all((tmp_path / "cc0" / row["images"][0]).stat().st_size >= 100 for row in rows)
@@ -71,7 +79,9 @@ def test_downloads_and_describes_every_photo(tmp_path: Path, manifest: Manifest,
     assert seen[-1] == (6, 6)
 
 
-def test_resumes_where_it_was_cut(tmp_path: Path, manifest: Manifest, server: str, asked: list[str], repository: Path) -> None:
+def test_resumes_where_it_was_cut(
+    tmp_path: Path, manifest: Manifest, server: str, asked: list[str], repository: Path
+) -> None:
     hidden = repository / "5.jpg"
     content = hidden.read_bytes()
     hidden.unlink()

@@ -1,4 +1,4 @@
-"""The served graphs: equal to torch, of allowed operators only, with the contract's tensors; refused when they differ."""
+"""The served graphs: equal to torch, of allowed operators only, with the contract's tensors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+
 from lookalike_export.onnx_files import IR_VERSION, OPSET, ParityError, export_stage, forbidden_operators
 from lookalike_export.served import STAGES, example_inputs, load_stage
 from lookalike_export.stages.colours import ColourShares, to_lab
 from lookalike_export.stages.contract import MASK_SIZE
 from lookalike_export.stages.detect import suppress
-from lookalike_export.stages.vocabulary import CATEGORIES, COLOURS, GARMENTS, MATERIALS, PATTERNS, categories_of, material_of
+from lookalike_export.stages.vocabulary import (
+    CATEGORIES,
+    COLOURS,
+    GARMENTS,
+    MATERIALS,
+    PATTERNS,
+    categories_of,
+    material_of,
+)
 from lookalike_export.training.assignment import assign, overlap
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
@@ -52,7 +61,9 @@ def test_a_committed_graph_runs_anywhere(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_committed_graph_takes_any_batch(stage: str) -> None:
-    session = onnxruntime.InferenceSession(str(REPOSITORY / stage / "1" / "model.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(REPOSITORY / stage / "1" / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
     for batch in (1, 3):
         inputs = {k: v.numpy() for k, v in example_inputs(stage, batch=batch).items()}
         for output, array in zip(session.get_outputs(), session.run(None, inputs), strict=True):
@@ -83,7 +94,9 @@ def test_suppression_equals_the_greedy_loop() -> None:
     for _ in range(50):
         corner = torch.rand(30, 2, generator=generator) * 280
         base = torch.cat([corner, corner + torch.rand(30, 2, generator=generator) * 120 + 20], dim=1)
-        boxes = (base[torch.randint(0, 30, (400,), generator=generator)] + torch.randn(400, 4, generator=generator) * 6).clamp(0, 320)
+        boxes = (
+            base[torch.randint(0, 30, (400,), generator=generator)] + torch.randn(400, 4, generator=generator) * 6
+        ).clamp(0, 320)
         boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)
         scores = torch.rand(400, len(GARMENTS), generator=generator) ** 6
         _, found, _ = suppress(scores[None], boxes[None])
@@ -135,7 +148,10 @@ def test_labels_of_both_sets_land_in_the_vocabulary() -> None:
     assert material_of("pants") == -1
 
 
-@pytest.mark.parametrize(("file", "words"), [("category", CATEGORIES), ("pattern", PATTERNS), ("material", MATERIALS), ("colour", tuple(COLOURS))])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("category", CATEGORIES), ("pattern", PATTERNS), ("material", MATERIALS), ("colour", tuple(COLOURS))],
+)
 def test_label_files_are_what_the_heads_mean(file: str, words: tuple[str, ...]) -> None:
     assert (REPOSITORY / "embed" / "labels" / f"{file}.txt").read_text().split() == list(words)
 
@@ -146,7 +162,9 @@ def test_assignment_gives_each_garment_its_cells() -> None:
     centres, strides = anchor_centres()
     true_boxes = torch.tensor([[20.0, 20, 120, 220], [200, 40, 300, 140]])
     boxes = torch.cat([centres - 50, centres + 50], dim=1)
-    owner, quality = assign(torch.full((len(centres), 14), -4.0), boxes, centres, strides, true_boxes, torch.tensor([0, 7]))
+    owner, quality = assign(
+        torch.full((len(centres), 14), -4.0), boxes, centres, strides, true_boxes, torch.tensor([0, 7])
+    )
     for index, box in enumerate(true_boxes):
         mine = centres[owner == index]
         assert len(mine) >= 1

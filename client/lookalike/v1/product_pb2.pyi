@@ -33,7 +33,7 @@ class _ProductViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProductVi
     PRODUCT_VIEW_NAME: _ProductView.ValueType  # 1
     """The name alone, for callers who have the rest."""
     PRODUCT_VIEW_BASIC: _ProductView.ValueType  # 2
-    """All but attributes and garment views, with the first image only."""
+    """All but attributes, with the first image only."""
     PRODUCT_VIEW_FULL: _ProductView.ValueType  # 3
     """Everything."""
 
@@ -45,7 +45,7 @@ PRODUCT_VIEW_UNSPECIFIED: ProductView.ValueType  # 0
 PRODUCT_VIEW_NAME: ProductView.ValueType  # 1
 """The name alone, for callers who have the rest."""
 PRODUCT_VIEW_BASIC: ProductView.ValueType  # 2
-"""All but attributes and garment views, with the first image only."""
+"""All but attributes, with the first image only."""
 PRODUCT_VIEW_FULL: ProductView.ValueType  # 3
 """Everything."""
 Global___ProductView: _TypeAlias = ProductView  # noqa: Y015
@@ -122,8 +122,8 @@ class Product(_message.Message):
     brand: _builtins.str
     """At most 200 characters."""
     category: _builtins.str
-    """The merchant's word, which wins over what the model sees: "dress", or "top/t-shirt". Lower case. When it is
-    empty, the category that the model sees is used in searches. At most 200 characters.
+    """The merchant's word, which wins over what the model sees: "dress", or "top/t-shirt". Kept in lower case. When it
+    is empty, the category that the model sees is used in searches. At most 200 characters.
     """
     available: _builtins.bool
     """Unset on a write means true. Always set in answers."""
@@ -132,14 +132,14 @@ class Product(_message.Message):
     revision: _builtins.int
     """Grows with every write. On a write, 0 lets the server count; any other number is the sender's own count
     (for example its change time in microseconds), and a write that is older than what is stored is refused with
-    REVISION_OUTDATED, however late it arrives.
+    REVISION_OUTDATED, however late it arrives. The server counts in microseconds since 1970.
     """
     @_builtins.property
     def price(self) -> Global___Money: ...
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
-        """Strings, numbers and booleans under keys of [A-Za-z_][A-Za-z0-9_]{0,63}, at most 64 of them. Filters
-        reach them as `attributes.KEY`.
+        """Strings, finite numbers and booleans under keys of [A-Za-z_][A-Za-z0-9_]{0,63}; at most 64 of them and 32 KiB
+        as JSON. Filters reach them as `attributes.KEY`.
         """
 
     @_builtins.property
@@ -207,7 +207,7 @@ class ProductImage(_message.Message):
 
     @_builtins.property
     def garment_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___GarmentView]:
-        """Output only: the garment views that searches can find. Only in PRODUCT_VIEW_FULL."""
+        """Output only: the garment views that searches can find. Only in answers that return one product."""
 
     def __init__(
         self,

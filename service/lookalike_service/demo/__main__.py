@@ -9,18 +9,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike import LookalikeError, SyncClient, cli
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lookalike import LookalikeError, MaskFormat, ProductView, SyncClient, cli
+from lookalike.cli.display import Display
 from lookalike.pictures import draw_search, images_in_folder
-from lookalike.v1.garment_pb2 import MASK_FORMAT_RUN_LENGTH
-from lookalike.v1.product_pb2 import PRODUCT_VIEW_NAME
 from lookalike_service.demo.cc0 import DownloadFailed, download_catalog
 from lookalike_service.embedded.stack import MODEL_REPOSITORY, serving
 from lookalike_service.errors import StartupError
 from lookalike_service.wardrobe import make_items, write_catalog, write_outfits
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 _BUILD = Path("build") / "demo"
-_ITEMS, _OUTFITS, _QUERY = 240, 6, 0
+_ITEMS, _OUTFITS, _QUERY = 240, 6, 3
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _LOOKALIKES = 5
 
@@ -37,7 +37,9 @@ class Scene:
 def main() -> int:
     """Run the demo; 0 when a picture was written, 1 with a sentence when something was in the way."""
     parser = argparse.ArgumentParser(prog="lookalike_service.demo", description=__doc__)
-    parser.add_argument("--catalog", default="", help="a folder of images, a CSV or JSONL file, or cc0; empty: the rendered wardrobe")
+    parser.add_argument(
+        "--catalog", default="", help="a folder of images, a CSV or JSONL file, or cc0; empty: the rendered wardrobe"
+    )
     parser.add_argument("--photo", default="", help="the photo to search with")
     arguments = parser.parse_args()
     try:
@@ -59,9 +61,11 @@ def _prepare(catalog: str, photo: str) -> Scene:
     else:
         folder = Path(catalog)
         if not folder.exists():
-            raise FileNotFoundError(f"there is no catalog {folder}; CATALOG names a folder of images, a CSV or JSONL file, or is cc0")
+            raise FileNotFoundError(
+                f"there is no catalog {folder}; CATALOG names a folder of images, a CSV or JSONL file, or is cc0"
+            )
         query = _first_image(folder if folder.is_dir() else folder.parent)
-    # Vectors of other models would not be replaced, since the products have not changed: each set of models has its own.
+    # Unchanged products are not embedded again, so other models begin with a state of their own.
     key = hashlib.sha256(f"{folder.resolve()} {_fingerprint()}".encode()).hexdigest()[:12]
     return Scene(folder, Path(photo) if photo else query, _BUILD / f"state-{key}")
 
@@ -80,7 +84,12 @@ def _wardrobe(folder: Path) -> tuple[Path, Path]:
         items = make_items(_ITEMS)
         with _progress("drawing") as progress:
             task = progress.add_task("drawing a wardrobe", total=None)
-            write_catalog(catalog, items=items, views=(0, 1), progress=lambda done, total: progress.update(task, completed=done, total=total))
+            write_catalog(
+                catalog,
+                items=items,
+                views=(0, 1),
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
         write_outfits(outfits, items=items, count=_OUTFITS)
         (folder / "done").touch()
     return catalog / "products.jsonl", sorted(outfits.glob("*.jpg"))[_QUERY]
@@ -93,7 +102,9 @@ def _cc0(folder: Path) -> Path:
 
 
 def _progress(unit: str) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn()
+    )
 
 
 def _first_image(folder: Path) -> Path:
@@ -112,9 +123,9 @@ def _show(scene: Scene) -> int:
         if cli.main(["--server", address, "import", str(scene.catalog)]) > 1:
             return 1
         with SyncClient(address) as client:
-            answer = client.search(scene.photo, page_size=_LOOKALIKES, mask_format=MASK_FORMAT_RUN_LENGTH)
-            products = sum(1 for _ in client.list_products(product_view=PRODUCT_VIEW_NAME))
-        cli.print_results(answer)
+            answer = client.search(scene.photo, page_size=_LOOKALIKES, mask_format=MaskFormat.MASK_FORMAT_RUN_LENGTH)
+            products = sum(1 for _ in client.list_products(product_view=ProductView.PRODUCT_VIEW_NAME))
+        Display().search(answer)
         picture = _BUILD / "lookalikes.png"
         draw_search(scene.photo, answer.results, images_in_folder(scene.directory / "images")).save(picture)
     print(f"demo: {len(answer.results)} garments, {products} products, picture {picture}")

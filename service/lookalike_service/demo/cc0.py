@@ -21,9 +21,18 @@ _AT_ONCE = 8
 _TIMEOUT_SECONDS = 30
 _TRIES = 2
 _COARSE = {
-    "T-Shirt": "top", "Longsleeve": "top", "Shirt": "top", "Polo": "top", "Blouse": "top", "Undershirt": "top", "Body": "top",
-    "Top": "top", "Hoodie": "top", "Outwear": "outer", "Blazer": "outer",
-}  # fmt: skip
+    "T-Shirt": "top",
+    "Longsleeve": "top",
+    "Shirt": "top",
+    "Polo": "top",
+    "Blouse": "top",
+    "Undershirt": "top",
+    "Body": "top",
+    "Top": "top",
+    "Hoodie": "top",
+    "Outwear": "outer",
+    "Blazer": "outer",
+}
 
 
 class DownloadFailed(Exception):
@@ -98,7 +107,7 @@ def _fetch(url: str, path: Path, file: ManifestFile) -> None:
     content = _get(url, at_most=file.bytes + 1)
     if _checksum(content) != file.sha256:
         raise DownloadFailed(
-            f"{url} is not the photo that the manifest lists (checksum differs); something between here and the repository "
+            f"{url} is not the photo that the manifest lists (checksum differs); something on the way "
             "changes files. Use a folder of your own: make demo CATALOG=FOLDER"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +137,12 @@ def _write_products(folder: Path, manifest: Manifest) -> Path:
         counts[file.label] += 1
         coarse = _COARSE.get(file.label)
         category = f"{coarse}/{file.label.lower()}" if coarse else file.label.lower()
-        row = {"id": Path(file.file).stem, "title": f"{file.label} {counts[file.label]}", "category": category, "images": [file.file]}
+        row = {
+            "id": Path(file.file).stem,
+            "title": f"{file.label} {counts[file.label]}",
+            "category": category,
+            "images": [file.file],
+        }
         rows.append(json.dumps(row))
     products = folder / "products.jsonl"
     products.write_text("\n".join(rows) + "\n")

@@ -15,8 +15,12 @@ from lookalike_service.telemetry import configure_logging
 def main() -> int:
     """Serve; 0 when stopped on request, 1 with a sentence when it could not start."""
     parser = argparse.ArgumentParser(prog="lookalike_service.embedded", description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path(".lookalike"), help="keeps catalog, vectors, images and logs")
-    parser.add_argument("--address", default="127.0.0.1:50051", help="host:port of the gateway; port 0 takes a free one")
+    parser.add_argument(
+        "--directory", type=Path, default=Path(".lookalike"), help="keeps catalog, vectors, images and logs"
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1:50051", help="host:port of the gateway; port 0 takes a free one"
+    )
     parser.add_argument("--repository", type=Path, default=MODEL_REPOSITORY, help="Triton's model repository")
     arguments = parser.parse_args()
     configure_logging(os.environ.get("LOOKALIKE_LOG_LEVEL", "INFO"))

@@ -86,7 +86,10 @@ def _wait_until_serving(process: GuardedProcess, address: str, log: Path, timeou
         health = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline and process.exit_status is None:
             try:
-                if health.Check(health_pb2.HealthCheckRequest(), timeout=1.0).status == health_pb2.HealthCheckResponse.SERVING:
+                if (
+                    health.Check(health_pb2.HealthCheckRequest(), timeout=1.0).status
+                    == health_pb2.HealthCheckResponse.SERVING
+                ):
                     return
             except grpc.RpcError:
                 pass  # not yet listening

@@ -1,0 +1,1 @@
+"""The gateway of Lookalike: photos and products in over gRPC, lookalikes out."""

@@ -1,0 +1,99 @@
+"""The ports through which use cases reach the index and the catalog of record (model.py has the one to the models)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike_service.filter import Node
+from lookalike_service.model import Entry, Pending, Product, Ranking
+
+__all__ = ["ImageStore", "Index", "Store"]
+
+
+class Index(Protocol):
+    """The garment views of the catalogs, searchable by looks; a projection of the Store."""
+
+    async def prepare(self, catalog: str) -> None:
+        """Make the catalog's collection ready for everything else. Raises IndexUnavailable, StartupError."""
+        ...
+
+    async def search(
+        self,
+        catalog: str,
+        vectors: npt.NDArray[np.float32],
+        *,
+        limit: int,
+        filter: Node | None = None,
+        timeout: float | None = None,
+    ) -> list[Ranking]:
+        """Rank products for each row of `vectors` (n, d), in one call: `limit` of them wherever that many exist.
+
+        Raises IndexUnavailable, DeadlineExceeded.
+        """
+        ...
+
+    async def upsert(self, catalog: str, entries: Sequence[Entry], *, timeout: float | None = None) -> None:
+        """Write views, replacing those of the same id. Raises IndexUnavailable, DeadlineExceeded."""
+        ...
+
+    async def delete(self, catalog: str, view_ids: Sequence[str], *, timeout: float | None = None) -> None:
+        """Delete views; those that are gone already are no error. Raises IndexUnavailable, DeadlineExceeded."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Store(Protocol):
+    """The catalog of record. Every method raises StoreUnavailable."""
+
+    async def products(self, catalog: str, ids: Sequence[str], *, views: bool = False) -> dict[str, Product]:
+        """Read the products that exist among `ids`; `views` only when asked for, since they hold vectors."""
+        ...
+
+    async def page(
+        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None
+    ) -> list[Product]:
+        """List products in the order of their ids, beginning behind `after`."""
+        ...
+
+    async def write(self, product: Product, *, expected_revision: int, pending: bool) -> Pending | None:
+        """Insert (`expected_revision` 0) or replace a product with its images and views, in one commit.
+
+        With `pending` an outbox entry is committed along and returned. Raises RevisionOutdated when what is stored
+        has another revision than expected.
+        """
+        ...
+
+    async def delete(self, catalog: str, product_id: str, *, expected_revision: int) -> Pending:
+        """Delete a product with an outbox entry, in one commit. Raises RevisionOutdated as `write` does."""
+        ...
+
+    async def pending(self, *, limit: int) -> list[Pending]:
+        """Read the oldest outbox entries."""
+        ...
+
+    async def settle(self, entries: Sequence[Pending]) -> None:
+        """Remove outbox entries whose change is in the index."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class ImageStore(Protocol):
+    """The photographs, by their SHA-256. Every method raises StoreUnavailable."""
+
+    async def put(self, content: bytes) -> str:
+        """Store the bytes durably and return their SHA-256 in hexadecimal; storing them again is cheap."""
+        ...
+
+    async def get(self, sha256: str) -> bytes | None:
+        """Read an image; None when there is none of that name."""
+        ...

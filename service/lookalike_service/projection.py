@@ -1,0 +1,159 @@
+"""Keeps the index in step with the catalog of record by way of the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from lookalike_service.errors import LookalikeError
+from lookalike_service.model import Entry, Pending, Product
+from lookalike_service.ports import Index, Store
+
+__all__ = ["Projection"]
+
+logger = logging.getLogger(__name__)
+
+MOST_PRODUCTS: Final = 512
+ROUNDS: Final = 10
+RETRY_SECONDS: Final = 1.0
+
+
+class Projection:
+    """One worker that writes what has changed to the index, many products at a time.
+
+    It always writes what the catalog of record says at that moment, and looks again afterwards: of two processes that
+    write the same product, the one that ends last has the newest.
+    """
+
+    def __init__(self, *, index: Index, store: Store, embedding_version: int) -> None:
+        self._index = index
+        self._store = store
+        self._version = embedding_version
+        self._queue: asyncio.Queue[tuple[Pending, asyncio.Future[None]]] = asyncio.Queue()
+        self._behind: dict[tuple[str, str], Pending] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Replay what an earlier process left, then go to work. Raises IndexUnavailable, StoreUnavailable."""
+        replayed = await self.replay()
+        if replayed:
+            logger.info("replayed %d changes that had not reached the index", replayed)
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._retry())]
+
+    async def stop(self) -> None:
+        """End; what is unfinished stays in the outbox."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while not self._queue.empty():
+            self._queue.get_nowait()[1].cancel()
+
+    async def replay(self) -> int:
+        """Apply the outbox until it is empty, and return how many entries there were."""
+        count = 0
+        while entries := await self._store.pending(limit=MOST_PRODUCTS):
+            await self._apply(entries)
+            count += len(entries)
+        return count
+
+    async def project(self, pending: Pending) -> None:
+        """Return when the index has the change. Raises IndexUnavailable, StoreUnavailable; it is tried again later."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((pending, done))
+        await done
+
+    async def catch_up(self, catalog: str, product_id: str) -> None:
+        """Project again what has failed before, so that an unchanged product is acknowledged only when it is found."""
+        if pending := self._behind.get((catalog, product_id)):
+            await self.project(pending)
+
+    async def _work(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < MOST_PRODUCTS and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            entries = [pending for pending, _ in batch]
+            failure: Exception | None = None
+            try:
+                await self._bring(entries)
+            except Exception as error:
+                failure = error
+                self._behind.update({(entry.catalog, entry.product_id): entry for entry in entries})
+            for _, done in batch:
+                if failure and not done.done():
+                    done.set_exception(failure)
+                    # Its writer may have gone away; the outbox has it.
+                    done.exception()
+                elif not done.done():
+                    done.set_result(None)
+            if not failure:
+                # Nobody waits for this: an entry that is not settled is brought once more, which does no harm.
+                failure = await self._settle(entries)
+            if failure and not isinstance(failure, LookalikeError):
+                logger.error("a change could not be brought to the index", exc_info=failure)
+
+    async def _settle(self, entries: Sequence[Pending]) -> Exception | None:
+        try:
+            await self._store.settle(entries)
+        except Exception as error:
+            self._behind.update({(entry.catalog, entry.product_id): entry for entry in entries})
+            return error
+        for entry in entries:
+            key = (entry.catalog, entry.product_id)
+            if (waiting := self._behind.get(key)) and waiting.sequence <= entry.sequence:
+                del self._behind[key]
+        return None
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if self._behind:
+                try:
+                    await self._apply(list(self._behind.values()))
+                except LookalikeError as error:
+                    logger.warning("%d changes wait for the index: %s", len(self._behind), error)
+                except Exception:
+                    logger.exception("changes could not be brought to the index")
+
+    async def _apply(self, entries: Sequence[Pending]) -> None:
+        await self._bring(entries)
+        if failure := await self._settle(entries):
+            raise failure
+
+    async def _bring(self, entries: Sequence[Pending]) -> None:
+        """Write the products' views as they are now, and delete those that they no longer have."""
+        catalogs: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for entry in entries:
+            catalogs[entry.catalog][entry.product_id].update(entry.stale_views)
+        for catalog, outdated in catalogs.items():
+            await self._follow(catalog, outdated)
+
+    async def _follow(self, catalog: str, outdated: dict[str, set[str]]) -> None:
+        for _ in range(ROUNDS):
+            products = await self._store.products(catalog, list(outdated), views=True)
+            rows = [entry for product in products.values() for entry in self._entries(product)]
+            if rows:
+                await self._index.upsert(catalog, rows)
+            current = {entry.view.id for entry in rows}
+            stale = set().union(*outdated.values()) - current
+            if stale:
+                await self._index.delete(catalog, sorted(stale))
+            after = await self._store.products(catalog, list(outdated))
+            outdated = {
+                id: {entry.view.id for entry in rows if entry.product.id == id}
+                for id in outdated
+                if _revision(products.get(id)) != _revision(after.get(id))
+            }
+            if not outdated:
+                return
+        logger.warning("products of %s change faster than the index can follow", catalog)
+
+    def _entries(self, product: Product) -> list[Entry]:
+        return [Entry(product, view) for view in product.views if view.embedding_version == self._version]
+
+
+def _revision(product: Product | None) -> int | None:
+    return product.indexed_revision if product else None

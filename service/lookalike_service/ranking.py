@@ -1,0 +1,159 @@
+"""From vectors to products of record: one batched search, outdated hits dropped, wider while short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike_service.admission import Deadline
+from lookalike_service.filter import Comparison, Node, both
+from lookalike_service.garments import coarse
+from lookalike_service.model import Match, Product, Ranking
+from lookalike_service.ports import Index, Store
+from lookalike_service.queries import CategoryMode, Hit
+from lookalike_service.telemetry import Stopwatch
+
+__all__ = ["Ranked", "Ranker", "Want"]
+
+WIDENINGS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What to find lookalikes of: (k, d) float32 vectors of which the best counts, and what not to find."""
+
+    vectors: npt.NDArray[np.float32] = field(repr=False)
+    category: str
+    besides: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The hits of one want, best first; `complete` when there are no more."""
+
+    hits: tuple[Hit, ...]
+    complete: bool
+
+
+class Ranker:
+    """Ranks products of record."""
+
+    def __init__(self, index: Index, store: Store, *, window: int, depth: int) -> None:
+        """`window` products at a time are ordered anew by category; nothing is ranked below `depth`."""
+        self._index = index
+        self._store = store
+        self._window = window
+        self._depth = depth
+
+    async def rank(
+        self,
+        catalog: str,
+        wants: Sequence[Want],
+        *,
+        need: int,
+        filter: Node | None,
+        mode: CategoryMode,
+        min_score: float,
+        deadline: Deadline,
+        stopwatch: Stopwatch,
+    ) -> list[Ranked]:
+        """The best `need` products of every want, fewer only where there are no more."""
+        if mode is CategoryMode.PREFER:
+            need = -(-need // self._window) * self._window
+        limit = min(need, self._depth) + any(want.besides for want in wants)
+        ranked: list[Ranked] = []
+        for _ in range(WIDENINGS):
+            with stopwatch.phase("search"):
+                rankings = await self._search(catalog, wants, limit=limit, filter=filter, mode=mode, deadline=deadline)
+            ids = sorted({match.product_id for ranking in rankings for match in ranking.matches})
+            products = await self._store.products(catalog, ids)
+            ranked = [
+                _ranked(want, ranking, products, min_score=min_score)
+                for want, ranking in zip(wants, rankings, strict=True)
+            ]
+            if all(len(each.hits) >= min(need, self._depth) or each.complete for each in ranked):
+                break
+            limit *= 2
+        if mode is CategoryMode.PREFER:
+            ranked = [self._preferring(each, want.category) for each, want in zip(ranked, wants, strict=True)]
+        return ranked
+
+    async def _search(
+        self,
+        catalog: str,
+        wants: Sequence[Want],
+        *,
+        limit: int,
+        filter: Node | None,
+        mode: CategoryMode,
+        deadline: Deadline,
+    ) -> list[Ranking]:
+        """One call for all vectors; with STRICT one per distinct category, at the same time."""
+        groups: dict[str, list[int]] = {}
+        for number, want in enumerate(wants):
+            groups.setdefault(coarse(want.category) if mode is CategoryMode.STRICT else "", []).append(number)
+        answers = await asyncio.gather(
+            *(
+                self._index.search(
+                    catalog,
+                    np.concatenate([wants[number].vectors for number in numbers]),
+                    limit=limit,
+                    filter=both(filter, Comparison("category", "=", category) if category else None),
+                    timeout=deadline.remaining(),
+                )
+                for category, numbers in groups.items()
+            )
+        )
+        merged: dict[int, Ranking] = {}
+        for numbers, rankings in zip(groups.values(), answers, strict=True):
+            begin = 0
+            for number in numbers:
+                count = len(wants[number].vectors)
+                merged[number] = _merged(rankings[begin : begin + count])
+                begin += count
+        return [merged[number] for number in range(len(wants))]
+
+    def _preferring(self, ranked: Ranked, category: str) -> Ranked:
+        """Within each window those of the same coarse category first; windows keep pages from overlapping."""
+        wanted = coarse(category)
+        hits = [
+            hit
+            for begin in range(0, len(ranked.hits), self._window)
+            for hit in sorted(ranked.hits[begin : begin + self._window], key=lambda hit: coarse(hit.category) != wanted)
+        ]
+        return replace(ranked, hits=tuple(hits))
+
+
+def _merged(rankings: Sequence[Ranking]) -> Ranking:
+    """The best of several rankings per product; exact as far down as the shortest of them reaches."""
+    if len(rankings) == 1:
+        return rankings[0]
+    best: dict[str, Match] = {}
+    for ranking in rankings:
+        for match in ranking.matches:
+            known = best.get(match.product_id)
+            if known is None or match.score > known.score:
+                best[match.product_id] = match
+    floor = max((each.matches[-1].score for each in rankings if each.matches and not each.complete), default=-2.0)
+    matches = sorted(best.values(), key=lambda match: (-match.score, match.product_id))
+    return Ranking(
+        tuple(match for match in matches if match.score >= floor), complete=all(each.complete for each in rankings)
+    )
+
+
+def _ranked(want: Want, ranking: Ranking, products: Mapping[str, Product], *, min_score: float) -> Ranked:
+    """Drop what the catalog of record no longer has as the index saw it."""
+    hits: list[Hit] = []
+    for match in ranking.matches:
+        product = products.get(match.product_id)
+        if product is None or product.indexed_revision != match.revision or match.product_id == want.besides:
+            continue
+        if min_score and match.score < min_score:
+            return Ranked(tuple(hits), complete=True)
+        hits.append(Hit(product, match.score, match.image_sha256, match.box, match.category))
+    return Ranked(tuple(hits), complete=ranking.complete)

@@ -1,0 +1,171 @@
+"""The tables of the catalog of record, and a filter tree as a condition on them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+)
+
+from lookalike_service.filter import And, Comparison, Node, Not, Or, without_not
+
+__all__ = ["condition", "images", "metadata", "outbox", "products", "views"]
+
+metadata = MetaData()
+# SQLite counts rows by itself only in a plain INTEGER.
+Counter = BigInteger().with_variant(Integer, "sqlite")
+
+products = Table(
+    "products",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("brand", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("price", BigInteger),
+    Column("currency", String(3)),
+    Column("available", Boolean, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("indexed_revision", BigInteger, nullable=False),
+    # Microseconds since 1970, which every database keeps alike.
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+)
+images = Table(
+    "images",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    Column("product_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("hint_category", Text, nullable=False),
+    Column("hint_box", JSON(none_as_null=True)),
+)
+views = Table(
+    "views",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    Column("product_id", String(128), primary_key=True),
+    Column("id", String(256), primary_key=True),
+    Column("embedding_version", Integer, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("category", Text, nullable=False),
+    # Between bars, as in |red|white|, so that one replace finds a whole word on every database.
+    Column("colours", Text, nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("x0", Float, nullable=False),
+    Column("y0", Float, nullable=False),
+    Column("x1", Float, nullable=False),
+    Column("y1", Float, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # float16, little endian
+)
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", Counter, primary_key=True, autoincrement=True),
+    Column("catalog", String(128), nullable=False),
+    Column("product_id", String(128), nullable=False),
+    Column("stale_views", JSON, nullable=False),
+    # Otherwise SQLite gives the number of a settled entry to a new one.
+    sqlite_autoincrement=True,
+)
+
+JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "sqlite": {"text": ("text",), "number": ("integer", "real"), "flag": ("true", "false")},
+    "postgresql": {"text": ("string",), "number": ("number",), "flag": ("boolean",)},
+}
+
+
+def condition(node: Node, *, dialect: str) -> ColumnElement[bool]:
+    """Whether any view of a product holds the filter, just as a search would find it."""
+    same_product = and_(views.c.catalog == products.c.catalog, views.c.product_id == products.c.id)
+    return exists().where(same_product, _condition(without_not(node), dialect)).correlate(products)
+
+
+def _condition(node: Node, dialect: str) -> ColumnElement[bool]:
+    match node:
+        case And(nodes):
+            return and_(*(_condition(each, dialect) for each in nodes))
+        case Or(nodes):
+            return or_(*(_condition(each, dialect) for each in nodes))
+        case Comparison(attribute=True):
+            return _attribute(node, dialect)
+        case Comparison():
+            return _field(node)
+        case Not():
+            raise ValueError("NOT is gone by now")
+
+
+def _field(term: Comparison) -> ColumnElement[bool]:
+    equal = term.operator in ("=", ":")
+    if term.field == "category":
+        # LIKE ignores case on SQLite, and text order depends on the locale of PostgreSQL.
+        prefix = f"{term.value}/"
+        same = or_(views.c.category == term.value, func.substr(views.c.category, 1, len(prefix)) == prefix)
+        return same if equal else not_(same)
+    if term.field == "colors":
+        without = func.replace(views.c.colours, f"|{term.value}|", "")
+        return without != views.c.colours if equal else without == views.c.colours
+    if term.field == "price" and term.operator == "!=":
+        return or_(products.c.price.is_(None), products.c.price != term.value)
+    columns: dict[str, Column[Any]] = {
+        "brand": products.c.brand,
+        "price": products.c.price,
+        "available": products.c.available,
+        "pattern": views.c.pattern,
+    }
+    return _compared(columns[term.field], term)
+
+
+def _attribute(term: Comparison, dialect: str) -> ColumnElement[bool]:
+    """A cast of the wrong kind is an error on PostgreSQL and zero on SQLite, so the kind is asked first."""
+    kind = "flag" if isinstance(term.value, bool) else "text" if isinstance(term.value, str) else "number"
+    element = products.c.attributes[term.field]
+    if dialect == "sqlite":
+        actual: ColumnElement[Any] = func.json_type(products.c.attributes, f'$."{term.field}"')
+    else:
+        actual = func.json_typeof(element)
+    casts: dict[str, Any] = {"flag": element.as_boolean, "text": element.as_string, "number": element.as_float}
+    value: ColumnElement[Any] = casts[kind]()
+    positive = Comparison(term.field, "=" if term.operator == "!=" else term.operator, term.value)
+    holds = case((actual.in_(JSON_TYPES[dialect][kind]), _compared(value, positive)), else_=false())
+    return not_(holds) if term.operator == "!=" else holds
+
+
+def _compared(column: ColumnElement[Any], term: Comparison) -> ColumnElement[bool]:
+    match term.operator:
+        case "=":
+            return column == term.value
+        case "!=":
+            return column != term.value
+        case "<":
+            return column < term.value
+        case "<=":
+            return column <= term.value
+        case ">":
+            return column > term.value
+        case _:
+            return column >= term.value

@@ -1,0 +1,164 @@
+"""Garment and page tokens: opaque, authenticated, and bound to what they were made for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lookalike_service.errors import GarmentTokenInvalid, PageTokenInvalid
+from lookalike_service.model import Box, Garment, Source
+
+__all__ = ["GarmentMemory", "Tokens", "compact", "expanded", "fingerprint"]
+
+LONGEST_TOKEN = 32768
+NONCE_BYTES = 12
+KEY_ID_BYTES = 4
+FORMAT = b"\x01"
+# expiry, embedding version, source, score, box; then catalog, category, region id and vector, each with its length.
+GARMENT = struct.Struct("<QiBf4f")
+PAGE = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class GarmentMemory:
+    """What a garment token holds; `vector` is what `compact` made of the embedding."""
+
+    catalog: str
+    embedding_version: int
+    box: Box
+    source: Source
+    score: float
+    category: str
+    region_id: str
+    vector: bytes
+
+
+def compact(embedding: npt.NDArray[np.float32]) -> bytes:
+    """The vector as float16, little endian."""
+    return embedding.astype("<f2").tobytes()
+
+
+def expanded(vector: bytes) -> npt.NDArray[np.float32]:
+    """The (d,) float32 vector of unit length that `compact` was given, but for rounding."""
+    embedding = np.frombuffer(vector, dtype="<f2").astype(np.float32)
+    unit: npt.NDArray[np.float32] = embedding / np.float32(max(float(np.linalg.norm(embedding)), 1e-6))
+    return unit
+
+
+class Tokens:
+    """Makes and reads tokens with AES-GCM; the first key writes, every key reads, so that keys can be rotated."""
+
+    def __init__(self, keys: Sequence[str] = (), *, lifetime: float, now: Callable[[], float] = time.time) -> None:
+        """`lifetime` in seconds; without keys a random one is made."""
+        secrets = [key.encode() for key in keys] or [os.urandom(32)]
+        derived = [hashlib.sha256(b"lookalike tokens" + secret).digest() for secret in secrets]
+        self._ciphers = {hashlib.sha256(key).digest()[:KEY_ID_BYTES]: AESGCM(key) for key in derived}
+        self._writer = next(iter(self._ciphers))
+        self._lifetime = lifetime
+        self._now = now
+
+    def of_garment(self, garment: Garment, *, catalog: str, embedding_version: int, region_id: str = "") -> str:
+        """The token of a garment that a search has just described."""
+        box = garment.box
+        head = GARMENT.pack(
+            int(self._now() + self._lifetime), embedding_version, int(garment.source), garment.score,
+            box.x0, box.y0, box.x1, box.y1,
+        )  # fmt: skip
+        texts = [catalog.encode(), garment.category.encode(), region_id.encode()]
+        parts = [*texts, compact(garment.embedding)]
+        return self._seal(head + b"".join(struct.pack("<H", len(part)) + part for part in parts), kind=b"garment")
+
+    def read_garment(self, token: str, *, catalog: str, embedding_version: int, dimension: int) -> GarmentMemory:
+        """Raises GarmentTokenInvalid: altered, expired, of another catalog or embedding version."""
+        again = "search with the photo again to get a new one"
+        body = self._open(token, kind=b"garment")
+        if body is None:
+            raise GarmentTokenInvalid(f"the garment token was altered or is of another server; {again}")
+        expiry, version, source, score, *corners = GARMENT.unpack_from(body)
+        if expiry < self._now():
+            raise GarmentTokenInvalid(f"the garment token has expired; {again}")
+        of_catalog, category, region_id, vector = _parts(body[GARMENT.size :])
+        if of_catalog.decode() != catalog:
+            raise GarmentTokenInvalid("the garment token is of another catalog")
+        if version != embedding_version or len(vector) != 2 * dimension:
+            raise GarmentTokenInvalid(
+                f"the garment token holds a vector of version {version}, served is {embedding_version}; {again}"
+            )
+        return GarmentMemory(
+            catalog, version, Box(*corners), Source(source), score, category.decode(), region_id.decode(), vector
+        )
+
+    def of_page(self, offset: int, *, request: bytes) -> str:
+        """The token of the page that begins behind `offset` results of the request with this fingerprint."""
+        return self._seal(PAGE.pack(offset), kind=b"page" + request)
+
+    def read_page(self, token: str, *, request: bytes) -> int:
+        """The offset. Raises PageTokenInvalid when the token was altered or is of another request."""
+        body = self._open(token, kind=b"page" + request)
+        if body is None:
+            raise PageTokenInvalid(
+                "the page token was altered, has outlived the server, or belongs to a request with other fields; "
+                "begin again without one"
+            )
+        return int(PAGE.unpack(body)[0])
+
+    def after_name(self, name: str, *, request: bytes) -> str:
+        """The token of the page of a list that begins behind a name."""
+        return self._seal(name.encode(), kind=b"list" + request)
+
+    def read_name(self, token: str, *, request: bytes) -> str:
+        """The name behind which the page begins. Raises PageTokenInvalid as `read_page` does."""
+        body = self._open(token, kind=b"list" + request)
+        if body is None:
+            raise PageTokenInvalid(
+                "the page token was altered, has outlived the server, or belongs to a list with other fields; "
+                "begin again without one"
+            )
+        return body.decode()
+
+    def _seal(self, body: bytes, *, kind: bytes) -> str:
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._writer].encrypt(nonce, body, kind)
+        return base64.urlsafe_b64encode(FORMAT + self._writer + nonce + sealed).rstrip(b"=").decode()
+
+    def _open(self, token: str, *, kind: bytes) -> bytes | None:
+        if len(token) > LONGEST_TOKEN:
+            return None
+        try:
+            data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        key_id, rest = data[1 : 1 + KEY_ID_BYTES], data[1 + KEY_ID_BYTES :]
+        cipher = self._ciphers.get(key_id)
+        if data[:1] != FORMAT or cipher is None or len(rest) <= NONCE_BYTES:
+            return None
+        try:
+            return cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], kind)
+        except InvalidTag:
+            return None
+
+
+def fingerprint(*parts: object) -> bytes:
+    """A digest of the fields that a page token is bound to."""
+    return hashlib.sha256("\x00".join(map(repr, parts)).encode()).digest()[:16]
+
+
+def _parts(data: bytes) -> list[bytes]:
+    parts: list[bytes] = []
+    position = 0
+    while position < len(data):
+        (length,) = struct.unpack_from("<H", data, position)
+        parts.append(data[position + 2 : position + 2 + length])
+        position += 2 + length
+    return parts

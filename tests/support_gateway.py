@@ -1,0 +1,147 @@
+"""What tests of the gateway share: a gateway over fakes on a free port, its stubs, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from fakes import FakeFinder, MemoryIndex, photo
+from lookalike.v1 import product_pb2, product_service_pb2
+from lookalike.v1.product_service_pb2_grpc import ProductServiceStub
+from lookalike.v1.search_service_pb2_grpc import SearchServiceStub
+from lookalike_service.images import Images
+from lookalike_service.server import Gateway, build
+from lookalike_service.settings import Settings
+from lookalike_service.store import SqlStore
+
+# What is durable waits for the disk; tests of something else need not.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+Check = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Shop:
+    """A running gateway with everything that it was built from."""
+
+    gateway: Gateway
+    channel: grpc.aio.Channel
+    finder: FakeFinder
+    index: MemoryIndex
+    store: SqlStore
+    images: Images
+    settings: Settings
+
+    @property
+    def search(self) -> Any:  # noqa: ANN401 - one class serves synchronous and asynchronous channels
+        return SearchServiceStub(self.channel)
+
+    @property
+    def products(self) -> Any:  # noqa: ANN401
+        return ProductServiceStub(self.channel)
+
+    async def bring(
+        self, products: Iterable[product_pb2.Product], *, failing: bool = False
+    ) -> list[product_service_pb2.ImportProductsResponse]:
+        """Import products and return the answers; unless `failing`, all of them must succeed."""
+        requests = (product_service_pb2.ImportProductsRequest(product=product) for product in products)
+        answers = [answer async for answer in self.products.ImportProducts(requests)]
+        errors = [answer.error for answer in answers if answer.outcome == product_service_pb2.IMPORT_OUTCOME_FAILED]
+        assert failing or not errors, errors
+        return answers
+
+
+@asynccontextmanager
+async def open_shop(**changes: Any) -> AsyncIterator[Shop]:  # noqa: ANN401 - any setting
+    """Serve over fakes, a SQLite file and a folder of images; catalogs `default` and `other` exist."""
+    values = {"address": "127.0.0.1:0", "catalogs": "default,other", "token_keys": "0123456789abcdef", **changes}
+    settings = Settings(**values)
+    finder, index = FakeFinder(), MemoryIndex()
+    async with AsyncExitStack() as stack:
+        path = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY))
+        store = await SqlStore.connect(f"sqlite+aiosqlite:///{path}/catalog.db")
+        stack.push_async_callback(store.close)
+        images = Images(f"file://{path}/images")
+        gateway = await build(settings, finder=finder, index=index, store=store, images=images)
+        await gateway.start()
+        stack.push_async_callback(gateway.stop, grace=1)
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}"))
+        yield Shop(gateway, channel, finder, index, store, images, settings)
+
+
+def product(
+    id: str,
+    *looks: dict[str, Any] | str,
+    catalog: str = "default",
+    **fields: Any,  # noqa: ANN401 - any field
+) -> product_pb2.Product:
+    """A product with one image per look."""
+    contents = [photo({"look": look} if isinstance(look, str) else look) for look in looks or (id,)]
+    images = [product_pb2.ProductImage(content=content) for content in contents]
+    return product_pb2.Product(name=f"catalogs/{catalog}/products/{id}", images=images, **fields)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A failed call, taken apart."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    domain: str
+    metadata: dict[str, str]
+    field: str
+    retry_seconds: float | None
+
+
+async def refusal(call: Coroutine[Any, Any, Any] | Any) -> Refusal:  # noqa: ANN401 - whatever can be awaited
+    """Await a call that must fail, and say how it did."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as error:
+        status = rpc_status.from_call(error)
+        assert status is not None, error
+        return taken_apart(status, code=error.code())
+    raise AssertionError(f"the call went well: {answer}")
+
+
+def taken_apart(status: status_pb2.Status, *, code: grpc.StatusCode | None = None) -> Refusal:
+    """A google.rpc.Status by its details."""
+    info, request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    kinds = {type(detail).DESCRIPTOR.full_name: detail for detail in (info, request, retry)}
+    present = set()
+    for packed in status.details:
+        name = packed.type_url.rpartition("/")[2]
+        assert packed.Unpack(kinds[name])
+        present.add(name)
+    codes = {each.value[0]: each for each in grpc.StatusCode}
+    return Refusal(
+        code=code or codes[status.code],
+        message=status.message,
+        reason=info.reason,
+        domain=info.domain,
+        metadata=dict(info.metadata),
+        field=request.field_violations[0].field if request.field_violations else "",
+        retry_seconds=retry.retry_delay.ToTimedelta().total_seconds() if "google.rpc.RetryInfo" in present else None,
+    )
+
+
+async def eventually(check: Check, *, seconds: float = 5.0) -> None:
+    """Repeat a check until it holds: servers show a write a fraction of a second after they acknowledged it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return await check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
