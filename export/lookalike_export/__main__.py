@@ -21,7 +21,9 @@ def main() -> int:
     train.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with the weights of an earlier training")
     train.add_argument("--seed", type=int, default=0)
     export = commands.add_parser("export", help="write model.onnx of trained stages, checked against torch")
-    export.add_argument("stages", nargs="*", metavar="STAGE", help="detect, keypoints, segment, embed; none: all that are trained")
+    export.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="detect, keypoints, segment, embed; none: all that are trained"
+    )
     export.add_argument("--repository", type=Path, default=Path("model_repository"))
     for command in (train, export):
         command.add_argument("--build", type=Path, default=Path("build"), help="where checkpoints and caches lie")
@@ -51,11 +53,18 @@ def _export(arguments: argparse.Namespace) -> int:
     trained = [stage for stage in STAGE_NAMES if _checkpoint(arguments.build, stage).exists()]
     wanted = arguments.stages or trained
     if missing := [stage for stage in wanted if stage not in trained] or ([] if wanted else list(STAGE_NAMES)):
-        print(f"lookalike_export: {', '.join(missing)} not trained below {arguments.build}; run make train STAGE=... first", file=sys.stderr)
+        print(
+            f"lookalike_export: {', '.join(missing)} not trained below {arguments.build}; make train STAGE=... first",
+            file=sys.stderr,
+        )
         return 1
     for stage in wanted:
         try:
-            report = export_stage(stage, load_stage(stage, _checkpoint(arguments.build, stage)), arguments.repository / stage / "1" / "model.onnx")
+            report = export_stage(
+                stage,
+                load_stage(stage, _checkpoint(arguments.build, stage)),
+                arguments.repository / stage / "1" / "model.onnx",
+            )
         except ParityError as error:
             print(f"lookalike_export: nothing written: {error}", file=sys.stderr)
             return 1

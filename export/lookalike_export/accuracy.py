@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from lookalike_service.model import Box, Found, Garment, GarmentFinder
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lookalike_export.stages.vocabulary import GARMENTS
 from lookalike_export.training.photos import StreetGarment, StreetPhoto, load_items, load_street
+from lookalike_service.model import Box, Found, Garment, GarmentFinder
 
 __all__ = ["ACCESSORIES", "MAIN", "measure"]
 
@@ -81,7 +81,12 @@ def _coco_row(garment: Garment, photo: StreetPhoto, image: int) -> dict[str, Any
     box = garment.box
     x, y = box.x0 * photo.width, box.y0 * photo.height
     sides = [(box.x1 - box.x0) * photo.width, (box.y1 - box.y0) * photo.height]
-    return {"image_id": image, "category_id": GARMENTS.index(garment.detected) + 1, "bbox": [x, y, *sides], "score": garment.score}
+    return {
+        "image_id": image,
+        "category_id": GARMENTS.index(garment.detected) + 1,
+        "bbox": [x, y, *sides],
+        "score": garment.score,
+    }
 
 
 async def _regions(finder: GarmentFinder, photos: list[StreetPhoto]) -> Figures:
@@ -129,7 +134,7 @@ def _on_photo(mask: npt.NDArray[np.uint8], box: Box, photo: StreetPhoto) -> npt.
     sx, sy = (box.x1 - box.x0) * photo.width / side, (box.y1 - box.y0) * photo.height / side
     # cell centres of the mask lie at (i + 0.5) * s on the photo
     matrix = np.array([[sx, 0, box.x0 * photo.width + sx / 2 - 0.5], [0, sy, box.y0 * photo.height + sy / 2 - 0.5]])
-    placed = cv2.warpAffine(mask, matrix, (photo.width, photo.height), flags=cv2.INTER_LINEAR, borderValue=0)
+    placed = cv2.warpAffine(mask, matrix, (photo.width, photo.height), flags=cv2.INTER_LINEAR, borderValue=(0,))
     return np.asarray(placed, np.uint8)
 
 
@@ -155,7 +160,10 @@ async def _items(finder: GarmentFinder, data: Path, split: str) -> Figures:
     right = [g.category == GARMENTS[item.garment] for g, item in zip(garments, items, strict=True)]
     fine = [_fine_label(g) == item.label for g, item in zip(garments, items, strict=True)]
     classes = sorted({GARMENTS[item.garment] for item in items})
-    by_class = {c: float(np.mean([r for r, item in zip(right, items, strict=True) if GARMENTS[item.garment] == c])) for c in classes}
+    by_class = {
+        c: float(np.mean([r for r, item in zip(right, items, strict=True) if GARMENTS[item.garment] == c]))
+        for c in classes
+    }
     return {
         "items_top1": float(np.mean(right)),
         "items_fine_top1": float(np.mean(fine)),

@@ -1,4 +1,4 @@
-"""Writing a served stage as ONNX that every runtime of the last years reads, and proving that it is the same network."""
+"""Writing a served stage as ONNX that older runtimes read too, and proving that it is the same network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from lookalike_export.served import STAGES, example_inputs
+from lookalike_export.stages.contract import ServedStage
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -46,7 +46,7 @@ def forbidden_operators(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in model.graph.node} & _FORBIDDEN
 
 
-def export_stage(stage: str, module: nn.Module, path: Path) -> Report:
+def export_stage(stage: str, module: ServedStage, path: Path) -> Report:
     """Write `path` after it agreed with torch on several batches; raises ParityError otherwise.
 
     The graph is compared twice: in full precision within the stage's tolerance, which proves the same network, and
@@ -69,24 +69,31 @@ def export_stage(stage: str, module: nn.Module, path: Path) -> Report:
     return Report(path, len(content), differences)
 
 
-def _traced(stage: str, module: nn.Module) -> onnx.ModelProto:
+def _traced(stage: str, module: ServedStage) -> onnx.ModelProto:
     inputs = example_inputs(stage)
-    outputs: tuple[str, ...] = module.outputs  # type: ignore[assignment]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter announces its successor, which writes newer opsets than we can serve.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, tuple(inputs.values()), buffer, input_names=list(inputs), output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)}, opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
+            module,
+            tuple(inputs.values()),
+            buffer,  # type: ignore[arg-type]  # the tracing exporter takes buffers too
+            input_names=list(inputs),
+            output_names=list(module.outputs),
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *module.outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
     return onnx.load_from_string(buffer.getvalue())
 
 
 def _fold_pads(model: onnx.ModelProto) -> None:
-    """Move a zero padding into the convolution that follows; the exporter keeps them apart, at one more pass over the map."""
+    """Move a zero padding into the convolution that follows; the exporter keeps them apart, which costs a pass."""
     graph = model.graph
-    constants = {i.name: i for i in graph.initializer} | {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
+    constants = {i.name: i for i in graph.initializer} | {
+        n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"
+    }
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -120,15 +127,17 @@ def _halve_initializers(model: onnx.ModelProto) -> None:
 
 
 @torch.no_grad()
-def _compare(stage: str, module: nn.Module, content: bytes, *, limit: float) -> dict[str, float]:
+def _compare(stage: str, module: ServedStage, content: bytes, *, limit: float) -> dict[str, float]:
     """Largest differences per output over batches of 1, 2 and 5; raises ParityError above `limit`."""
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names: tuple[str, ...] = module.outputs  # type: ignore[assignment]
+    names = module.outputs
     worst = dict.fromkeys(names, 0.0)
     for seed, batch in enumerate((1, 2, 5)):
         inputs = example_inputs(stage, batch=batch, seed=seed)
         expected = module(*inputs.values())
-        ours = {k: v.numpy() for k, v in zip(names, expected if isinstance(expected, tuple) else (expected,), strict=True)}
+        ours = {
+            k: v.numpy() for k, v in zip(names, expected if isinstance(expected, tuple) else (expected,), strict=True)
+        }
         theirs = dict(zip(names, session.run(list(names), {k: v.numpy() for k, v in inputs.items()}), strict=True))
         for name in names:
             if ours[name].shape != theirs[name].shape:

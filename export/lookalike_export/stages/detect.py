@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lookalike_export.stages.backbone import CHANNELS, Backbone, Normalize, conv_bn
-from lookalike_export.stages.contract import LETTERBOX_SIZE
+from lookalike_export.stages.contract import LETTERBOX_SIZE, ServedStage
 from lookalike_export.stages.vocabulary import GARMENTS
 
 __all__ = ["STRIDES", "Detector", "ServedDetector", "anchor_centres", "suppress"]
@@ -52,23 +52,33 @@ class _Neck(nn.Module):
         return levels
 
 
+def _tower(outputs: int, *, bias: float) -> tuple[nn.Sequential, nn.Conv2d]:
+    """Two separable convolutions and a last plain one that starts with `bias`; the last one by itself as well."""
+    trunk = (_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH))
+    last = nn.Conv2d(_WIDTH, outputs, 1)
+    assert last.bias is not None
+    nn.init.constant_(last.bias, bias)
+    return nn.Sequential(*trunk, last), last
+
+
 class _Head(nn.Module):
     """Class logits and the four distances to the box's sides, for one level."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.classes = nn.Sequential(_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, len(GARMENTS), 1))
-        self.sides = nn.Sequential(_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, 4, 1))
-        nn.init.constant_(self.classes[-1].bias, -math.log(1 / 0.02 - 1))
-        nn.init.constant_(self.sides[-1].bias, 1.0)
-        nn.init.normal_(self.sides[-1].weight, std=0.01)
+        self.classes, _ = _tower(len(GARMENTS), bias=-math.log(1 / 0.02 - 1))
+        self.sides, last = _tower(4, bias=1.0)
+        nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.classes(x).flatten(2).transpose(1, 2), self.sides(x).flatten(2).transpose(1, 2)
 
 
 class Detector(nn.Module):
-    """Letterboxes (n, 3, s, s) uint8 -> class logits (n, a, 14) and boxes (n, a, 4), x0 y0 x1 y1 in letterbox pixels."""
+    """Letterboxes (n, 3, s, s) uint8 -> class logits (n, a, 14), boxes (n, a, 4): x0 y0 x1 y1 in its pixels."""
+
+    centres: Tensor  # (a, 2) pixels
+    strides: Tensor  # (a, 1) pixels
 
     def __init__(self, *, pretrained: bool = True) -> None:
         super().__init__()
@@ -89,8 +99,9 @@ class Detector(nn.Module):
         return logits, boxes
 
 
-def suppress(scores: Tensor, boxes: Tensor, *, candidates: int = 100, kept: int = 16, threshold: float = 0.6,
-             steps: int = 8) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def suppress(
+    scores: Tensor, boxes: Tensor, *, candidates: int = 100, kept: int = 16, threshold: float = 0.6, steps: int = 8
+) -> tuple[Tensor, Tensor, Tensor]:
     """Non-maximum suppression within each class, with static shapes (TensorRT and CUDA graphs need them).
 
     scores (n, a, c) probabilities, boxes (n, a, 4). A candidate falls when a better one of its class that stands
@@ -122,7 +133,7 @@ def _overlaps_of_same_class(boxes: Tensor, label: Tensor) -> Tensor:
     return shared / (area.unsqueeze(2) + area.unsqueeze(1) - shared).clamp(min=1e-6)
 
 
-class ServedDetector(nn.Module):
+class ServedDetector(ServedStage):
     """The detect stage of the tensor contract: suppression included, boxes kept inside the letterbox."""
 
     inputs = ("letterbox",)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lookalike_export.stages.backbone import CHANNELS, HEAD_CHANNELS, Backbone, Normalize
 from lookalike_export.stages.colours import ColourShares
-from lookalike_export.stages.contract import EMBEDDING_SIZE, LANDMARKS
+from lookalike_export.stages.contract import EMBEDDING_SIZE, LANDMARKS, ServedStage
 from lookalike_export.stages.vocabulary import CATEGORIES, COLOURS, MATERIALS, PATTERNS
 
 __all__ = ["Described", "Embedder", "ServedEmbedder"]
@@ -74,7 +74,7 @@ class Embedder(nn.Module):
         return torch.matmul(weight, local.flatten(2).transpose(1, 2)).flatten(1)
 
 
-class ServedEmbedder(nn.Module):
+class ServedEmbedder(ServedStage):
     """The embed stage of the tensor contract: uint8 masks in, probabilities out, and the version of the vectors."""
 
     inputs = ("crops", "mask", "keypoints")
@@ -89,6 +89,10 @@ class ServedEmbedder(nn.Module):
         found = self.embedder(crops, mask.float() / 255, keypoints)
         version = torch.full((crops.shape[0], 1), self.version, dtype=torch.int32, device=crops.device)
         return (
-            found["embedding"], found["category"].softmax(dim=1), found["pattern"].softmax(dim=1),
-            found["material"].softmax(dim=1), found["colours"], version,
-        )  # fmt: skip
+            found["embedding"],
+            found["category"].softmax(dim=1),
+            found["pattern"].softmax(dim=1),
+            found["material"].softmax(dim=1),
+            found["colours"],
+            version,
+        )

@@ -16,11 +16,14 @@ INPUT_SIZE = 160
 
 
 class LandmarkFinder(nn.Module):
-    """Crops (n, 3, 224, 224) uint8 -> (n, 8, 3): x, y in 0..1 of the crop, visibility as a logit (a probability when served).
+    """Crops (n, 3, 224, 224) uint8 -> (n, 8, 3): x, y in 0..1 of the crop, visibility as a logit.
 
     A landmark is the mean of its heat map (integral regression, Sun et al., ECCV 2018): finer than the map's
     cells, and free of an argmax that exports badly.
     """
+
+    x: Tensor  # (1, 1, cells * cells), 0..1 of the crop
+    y: Tensor
 
     def __init__(self, *, pretrained: bool = True) -> None:
         super().__init__()

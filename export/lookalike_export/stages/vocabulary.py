@@ -6,14 +6,49 @@ from lookalike_service.wardrobe.palette import PALETTE
 
 __all__ = ["CATEGORIES", "COLOURS", "GARMENTS", "MATERIALS", "PATTERNS", "categories_of", "material_of"]
 
-GARMENTS = ("top", "outer", "dress", "pants", "shorts", "skirt", "shoes", "bag", "hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
+GARMENTS = (
+    "top",
+    "outer",
+    "dress",
+    "pants",
+    "shorts",
+    "skirt",
+    "shoes",
+    "bag",
+    "hat",
+    "belt",
+    "scarf_tie",
+    "eyewear",
+    "legwear",
+    "accessory",
+)
 """The classes of the detect stage, in the order of its `classes` output."""
 
 CATEGORIES = (
-    "top/t-shirt", "top/longsleeve", "top/shirt", "top/polo", "top/blouse", "top/undershirt", "top/body", "top/top", "top/hoodie",
-    "outer/outwear", "outer/blazer", "dress", "pants", "shorts", "skirt", "shoes", "hat",
-    "bag", "belt", "scarf_tie", "eyewear", "legwear", "accessory",
-)  # fmt: skip
+    "top/t-shirt",
+    "top/longsleeve",
+    "top/shirt",
+    "top/polo",
+    "top/blouse",
+    "top/undershirt",
+    "top/body",
+    "top/top",
+    "top/hoodie",
+    "outer/outwear",
+    "outer/blazer",
+    "dress",
+    "pants",
+    "shorts",
+    "skirt",
+    "shoes",
+    "hat",
+    "bag",
+    "belt",
+    "scarf_tie",
+    "eyewear",
+    "legwear",
+    "accessory",
+)
 """Coarse class, and the finer label where the home photos have one."""
 
 PATTERNS = ("solid", "striped", "checked", "dotted", "floral", "graphic")
@@ -24,7 +59,20 @@ COLOURS = dict(PALETTE)
 
 _KNIT = {"sweater", "cardigan", "jumper", "sweatshirt", "hoodie"}
 _LEATHER = {"shoes", "boots", "loafers", "pumps", "heels", "flats", "purse", "wallet", "belt", "wedges", "clogs", "bag"}
-_OTHER = {"t-shirt", "blouse", "shirt", "dress", "skirt", "shorts", "longsleeve", "polo", "undershirt", "body", "top", "romper"}
+_OTHER = {
+    "t-shirt",
+    "blouse",
+    "shirt",
+    "dress",
+    "skirt",
+    "shorts",
+    "longsleeve",
+    "polo",
+    "undershirt",
+    "body",
+    "top",
+    "romper",
+}
 _SAME = {"t-shirt", "shirt", "blouse", "hoodie", "blazer", "body", "outwear"}
 _SPELLED = {"bodysuit": "body", "coat": "outwear", "jacket": "outwear", "cape": "outwear"}
 
@@ -44,7 +92,7 @@ def categories_of(garment: int, label: str, *, exact: bool) -> list[int]:
 
 
 def material_of(label: str) -> int:
-    """Index into MATERIALS by weak rule from a label ("jeans" are denim, a "cardigan" is knit); -1 where the label does not tell."""
+    """Index into MATERIALS by weak rule ("jeans" are denim, a "cardigan" is knit); -1 where a label does not tell."""
     if label == "jeans":
         return 0
     if label in _KNIT:

@@ -22,7 +22,9 @@ def overlap(a: Tensor, b: Tensor, *, generalized: bool = False) -> Tensor:
 
 
 @torch.no_grad()
-def assign(logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor, true_boxes: Tensor, true_classes: Tensor) -> tuple[Tensor, Tensor]:
+def assign(
+    logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor, true_boxes: Tensor, true_classes: Tensor
+) -> tuple[Tensor, Tensor]:
     """Dynamic assignment for one photo (SimOTA, Ge et al., YOLOX, 2021).
 
     logits (a, c), boxes (a, 4), true_boxes (g, 4), true_classes (g,). Returns for each cell the index of its
@@ -56,8 +58,9 @@ def assign(logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor, true
     return owner, quality
 
 
-def detection_loss(logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor,
-                   truth: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:  # fmt: skip
+def detection_loss(
+    logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor, truth: list[tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
     """Quality focal loss (Li et al., NeurIPS 2020) and twice the GIoU loss, normalised by the summed quality."""
     target = torch.zeros_like(logits)
     box_loss = boxes.sum() * 0

@@ -58,14 +58,19 @@ def warp(image: Pixels, matrix: Matrix, size: int, *, fill: tuple[int, ...] = GR
     """Apply a map to (size, size); shrinks in two steps where a single bilinear one would alias."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:
-        image = cv2.resize(image, None, fx=scale * 1.2, fy=scale * 1.2, interpolation=cv2.INTER_AREA)
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale * 1.2, fy=scale * 1.2, interpolation=cv2.INTER_AREA), np.uint8
+        )
         matrix = np.column_stack([matrix[:, :2] / (scale * 1.2), matrix[:, 2]])
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+    warped = cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
+    return np.asarray(warped, np.uint8)
 
 
 def transform_points(points: npt.NDArray[np.float32], matrix: Matrix) -> npt.NDArray[np.float32]:
     """Map (n, 2) pixels."""
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
 
 
 def jitter_light(image: Pixels, rng: np.random.Generator, *, strength: float = 1.0) -> Pixels:
@@ -83,10 +88,10 @@ def jitter_light(image: Pixels, rng: np.random.Generator, *, strength: float = 1
     out = grey + (out - grey) * np.exp(rng.normal(0, 0.12 * strength))
     if rng.random() < 0.2 * strength:
         out += rng.normal(0, rng.uniform(2, 9), out.shape).astype(np.float32)
-    result = np.clip(out, 0, 255).astype(np.uint8)
+    result: Pixels = np.clip(out, 0, 255).astype(np.uint8)
     if rng.random() < 0.2 * strength:
-        result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.5, 1.6))
+        result = np.asarray(cv2.GaussianBlur(result, (0, 0), rng.uniform(0.5, 1.6)), np.uint8)
     if rng.random() < 0.25 * strength:
         coded = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 85))])[1]
-        result = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        result = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return result

@@ -20,7 +20,7 @@ from lookalike_export.training.augment import (
     transform_points,
     warp,
 )
-from lookalike_export.training.photos import ItemPhoto, Pixels, StreetGarment, StreetPhoto, read_image
+from lookalike_export.training.photos import ItemPhoto, Pixels, StreetGarment, StreetPhoto, read_image, read_mask
 from lookalike_export.training.rendered import RenderedGarment
 
 __all__ = ["MIRRORED", "GarmentCrops", "mask_box"]
@@ -44,11 +44,23 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
     nothing is known (photos without landmarks).
     """
 
-    def __init__(self, street: list[StreetPhoto], items: list[ItemPhoto] | None = None, *,
-                 rendered: list[RenderedGarment] | None = None, size: int = CROP_SIZE, train: bool = True,
-                 landmarks_only: bool = False, worn: Crop | None = None, flat: Crop | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        street: list[StreetPhoto],
+        items: list[ItemPhoto] | None = None,
+        *,
+        rendered: list[RenderedGarment] | None = None,
+        size: int = CROP_SIZE,
+        train: bool = True,
+        landmarks_only: bool = False,
+        worn: Crop | None = None,
+        flat: Crop | None = None,
+    ) -> None:
         self.sources: list[Source] = [
-            (p.path, g) for p in street for g in p.garments if min(g.box[2:]) >= 6 and (g.keypoints is not None or not landmarks_only)
+            (p.path, g)
+            for p in street
+            for g in p.garments
+            if min(g.box[2:]) >= 6 and (g.keypoints is not None or not landmarks_only)
         ]
         self.sources += [item for item in items or () if item.mask is not None]
         self.sources += rendered or []
@@ -60,7 +72,7 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
         return len(self.sources)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        rng = np.random.default_rng(torch.randint(0, 2**31, ()).item() if self.train else index)
+        rng = np.random.default_rng(int(torch.randint(0, 2**31, ())) if self.train else index)
         image, mask, box, keypoints, garment = self._load(self.sources[index])
         if self.train:
             flat = isinstance(self.sources[index], ItemPhoto)
@@ -68,29 +80,40 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
         else:
             matrix, mirrored = crop_matrix(box, size=self.size), False
         crop = warp(image, matrix, self.size, fill=GREY)
-        soft = cv2.resize(warp(mask, matrix, self.size, fill=(0,)), (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA)
+        soft = cv2.resize(
+            warp(mask, matrix, self.size, fill=(0,)), (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA
+        )
         return {
-            "crop": torch.from_numpy(np.ascontiguousarray((jitter_light(crop, rng) if self.train else crop).transpose(2, 0, 1))),
+            "crop": torch.from_numpy(
+                np.ascontiguousarray((jitter_light(crop, rng) if self.train else crop).transpose(2, 0, 1))
+            ),
             "mask": torch.from_numpy(soft.astype(np.float32) / 255),
             "keypoints": torch.from_numpy(self._landmarks(keypoints, matrix, mirrored)),
             "garment": torch.tensor(garment),
         }
 
-    def _load(self, source: Source) -> tuple[Pixels, Pixels, tuple[float, float, float, float], npt.NDArray[np.float32] | None, int]:
+    def _load(
+        self, source: Source
+    ) -> tuple[Pixels, Pixels, tuple[float, float, float, float], npt.NDArray[np.float32] | None, int]:
         if isinstance(source, ItemPhoto):
-            mask = cv2.imread(str(source.mask), cv2.IMREAD_GRAYSCALE)
+            assert source.mask is not None  # no others were taken in
+            mask = read_mask(source.mask)
             return read_image(source.path), mask, mask_box(mask), None, source.garment
         if isinstance(source, RenderedGarment):
-            mask = cv2.imread(str(source.mask), cv2.IMREAD_GRAYSCALE)
+            mask = read_mask(source.mask)
             return read_image(source.path), mask, source.box, source.keypoints, source.garment
         path, garment = source
         return read_image(path), garment.mask() * np.uint8(255), garment.box, garment.keypoints, garment.garment
 
-    def _landmarks(self, keypoints: npt.NDArray[np.float32] | None, matrix: npt.NDArray[np.float64], mirrored: bool) -> npt.NDArray[np.float32]:
+    def _landmarks(
+        self, keypoints: npt.NDArray[np.float32] | None, matrix: npt.NDArray[np.float64], mirrored: bool
+    ) -> npt.NDArray[np.float32]:
         if keypoints is None:
             return np.full((8, 3), -1, np.float32)
         points = transform_points(keypoints[:, :2], matrix) / self.size
         known = (keypoints[:, 2:] > 0).astype(np.float32)
         inside = ((points > -0.02) & (points < 1.02)).all(axis=1, keepdims=True)
-        landmarks = np.concatenate([points.clip(0, 1), known * inside], axis=1).astype(np.float32)
+        landmarks: npt.NDArray[np.float32] = np.concatenate(
+            [points.clip(0, 1), known * inside], axis=1, dtype=np.float32
+        )
         return landmarks[list(MIRRORED)] if mirrored else landmarks

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,7 +27,15 @@ from lookalike_export.training.augment import GREY, jitter_light, warp
 from lookalike_export.training.crops import mask_box
 from lookalike_export.training.foreground import foreground_masks
 from lookalike_export.training.loop import Plan, fit, make_loader, seed_everything, start_from
-from lookalike_export.training.photos import ItemPhoto, Pixels, StreetPhoto, load_items, load_street, read_image
+from lookalike_export.training.photos import (
+    ItemPhoto,
+    Pixels,
+    StreetPhoto,
+    load_items,
+    load_street,
+    read_image,
+    read_mask,
+)
 from lookalike_export.training.rendered import RenderedScene, rendered_scenes
 
 __all__ = ["MAIN", "average_precision", "letterbox_matrix", "train"]
@@ -64,7 +72,7 @@ def item_scenes(items: Sequence[ItemPhoto]) -> list[Scene]:
     scenes = []
     for item in items:
         if item.mask is not None:
-            box = _corners(mask_box(cv2.imread(str(item.mask), cv2.IMREAD_GRAYSCALE)))
+            box = _corners(mask_box(read_mask(item.mask)))
             scenes.append(Scene(item.path, np.array([[*box, item.garment]], np.float32), True))
     return scenes
 
@@ -74,8 +82,15 @@ def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, floa
     return x, y, x + w, y + h
 
 
+class _Batch(TypedDict):
+    """Letterboxes (n, 3, s, s), and for each its boxes (g, 4) and classes (g,)."""
+
+    letterbox: Tensor
+    truth: list[tuple[Tensor, Tensor]]
+
+
 class Scenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Letterboxes (3, s, s) uint8 with boxes (g, 4) and classes (g,), varied in place, scale, light; home photos also as mosaics."""
+    """Letterboxes (3, s, s) uint8, boxes (g, 4), classes (g,); place, scale and light varied, some as mosaics."""
 
     def __init__(self, scenes: list[Scene], *, size: int = LETTERBOX_SIZE) -> None:
         self.scenes, self.size = scenes, size
@@ -85,7 +100,7 @@ class Scenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng(torch.randint(0, 2**31, ()).item())
+        rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
         scene = self.scenes[index]
         if scene.single and rng.random() < 0.4:
             image, boxes = self._mosaic(index, rng)
@@ -129,17 +144,18 @@ def _move_boxes(boxes: Boxes, matrix: npt.NDArray[np.float64], size: int) -> Box
     low, high = np.minimum(a, b), np.maximum(a, b)
     clipped_low, clipped_high = low.clip(0, size), high.clip(0, size)
     left = (clipped_high - clipped_low).prod(axis=1) / (high - low).prod(axis=1).clip(1e-6)
-    moved = np.concatenate([clipped_low, clipped_high, boxes[:, 4:]], axis=1).astype(np.float32)
-    return moved[left > 0.3]
+    moved = np.concatenate([clipped_low, clipped_high, boxes[:, 4:]], axis=1, dtype=np.float32)
+    kept: Boxes = moved[left > 0.3]
+    return kept
 
 
-def _collate(samples: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, object]:
+def _collate(samples: list[tuple[Tensor, Tensor, Tensor]]) -> _Batch:
     return {"letterbox": torch.stack([s[0] for s in samples]), "truth": [(s[1], s[2]) for s in samples]}
 
 
-def _loss(model: nn.Module, batch: dict[str, object]) -> dict[str, Tensor]:
+def _loss(model: Detector, batch: _Batch) -> dict[str, Tensor]:
     logits, boxes = model(batch["letterbox"])
-    return detection_loss(logits, boxes, model.centres, model.strides.squeeze(1), batch["truth"])  # type: ignore[arg-type]
+    return detection_loss(logits, boxes, model.centres, model.strides.squeeze(1), batch["truth"])
 
 
 @torch.no_grad()
@@ -154,7 +170,14 @@ def average_precision(model: Detector, photos: list[StreetPhoto], truth: Path) -
         found, scores, classes = suppress(logits.sigmoid(), boxes.clamp(0, LETTERBOX_SIZE))
         corners = (found[0].numpy().reshape(-1, 2, 2) - matrix[:, 2]) / matrix[0, 0]
         for (low, high), score, garment in zip(corners, scores[0].tolist(), classes[0].tolist(), strict=True):
-            rows.append({"image_id": ids[photo.path.name], "category_id": garment + 1, "bbox": [*low.tolist(), *(high - low).tolist()], "score": score})
+            rows.append(
+                {
+                    "image_id": ids[photo.path.name],
+                    "category_id": garment + 1,
+                    "bbox": [*low.tolist(), *(high - low).tolist()],
+                    "score": score,
+                }
+            )
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(truth))
         judge = COCOeval(coco, coco.loadRes(rows), "bbox")
@@ -165,7 +188,11 @@ def average_precision(model: Detector, photos: list[StreetPhoto], truth: Path) -
     def mean(names: Sequence[str], rows: slice) -> float:
         return float(np.mean([precision[rows, :, GARMENTS.index(name)].mean() for name in names]))
 
-    return {"ap50": mean(MAIN, slice(0, 1)), "ap": mean(MAIN, slice(None)), "ap50_accessories": mean(ACCESSORIES, slice(0, 1))}
+    return {
+        "ap50": mean(MAIN, slice(0, 1)),
+        "ap": mean(MAIN, slice(None)),
+        "ap50_accessories": mean(ACCESSORIES, slice(0, 1)),
+    }
 
 
 def _rendered(scene: RenderedScene) -> Scene:
@@ -176,17 +203,24 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     """Learn from street photos, home photos (boxes from their masks) and rendered outfits."""
     seed_everything(arguments.seed)
     data: Path = arguments.data
-    masks = foreground_masks(sorted((data / "items" / "train" / "images").glob("*.jpg")), cache=arguments.build / "cache" / "items_masks")
+    masks = foreground_masks(
+        sorted((data / "items" / "train" / "images").glob("*.jpg")), cache=arguments.build / "cache" / "items_masks"
+    )
     items = item_scenes(load_items(data, "train", masks=masks))
     rng = np.random.default_rng(arguments.seed)
-    rng.shuffle(items)  # type: ignore[arg-type]
     scenes = street_scenes(load_street(data, "train"))
-    scenes += items[:300] + [_rendered(s) for s in rendered_scenes(arguments.build / "cache" / "wardrobe", outfits=120, singles=60)]
+    scenes += [items[i] for i in rng.permutation(len(items))[:300]]
+    scenes += [_rendered(s) for s in rendered_scenes(arguments.build / "cache" / "wardrobe", outfits=120, singles=60)]
     photos = load_street(data, "public_test")
     truth = data / "street" / "public_test" / "coco.json"
     plan = Plan(epochs=arguments.epochs or 12, batch=8, trunk_rate=4e-4, head_rate=2e-3, average=0.99, decay=0.04)
     loader = make_loader(Scenes(scenes), batch=plan.batch, shuffle=True, collate=_collate)
     return fit(
-        start_from(Detector(), arguments.start), loader, _loss, lambda m: average_precision(m, photos, truth),  # type: ignore[arg-type]
-        plan=plan, folder=arguments.build / "train" / "detect", evaluate_every=2,
-    )  # fmt: skip
+        start_from(Detector(), arguments.start),
+        loader,
+        _loss,
+        lambda m: average_precision(m, photos, truth),
+        plan=plan,
+        folder=arguments.build / "train" / "detect",
+        evaluate_every=2,
+    )

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lookalike_export.training.photos import read_image
+
 __all__ = ["cut_foreground", "foreground_masks"]
 
 Mask = npt.NDArray[np.uint8]
@@ -38,12 +40,12 @@ def cut_foreground(image: npt.NDArray[np.uint8]) -> Mask | None:
     state[:, :frame_x], state[:, -frame_x:] = cv2.GC_BGD, cv2.GC_BGD
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (3, 3), 0), cv2.COLOR_RGB2LAB)
     try:
-        cv2.grabCut(lab, state, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(lab, state, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # a photo of one flat colour leaves a model without samples
         return None
-    garment = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    garment = cv2.morphologyEx(garment, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    garment = _largest_piece(garment)
+    likely = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    opened = cv2.morphologyEx(likely, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    garment = _largest_piece(np.asarray(opened, np.uint8))
     if garment is None or not 0.08 <= garment.mean() <= 0.85:
         return None
     inside, outside = lab[garment > 0].mean(axis=0), lab[garment == 0].mean(axis=0)
@@ -54,14 +56,13 @@ def cut_foreground(image: npt.NDArray[np.uint8]) -> Mask | None:
 
 
 def foreground_masks(images: list[Path], *, cache: Path) -> dict[str, Path]:
-    """Cut every image once and keep the masks as PNG below `cache`; returns file name -> mask, doubtful ones left out."""
+    """Cut every image once, keep the masks as PNG below `cache`; returns file name -> mask without the doubtful."""
     cache.mkdir(parents=True, exist_ok=True)
     masks = {}
     for path in images:
         kept, doubtful = cache / f"{path.stem}.png", cache / f"{path.stem}.none"
         if not kept.exists() and not doubtful.exists():
-            image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-            mask = cut_foreground(image)
+            mask = cut_foreground(read_image(path))
             if mask is None:
                 doubtful.touch()
             else:
@@ -82,4 +83,4 @@ def _largest_piece(garment: Mask) -> Mask | None:
         return None
     piece = (labels == order[0] + 1).astype(np.uint8)
     outline, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros_like(piece), outline, -1, 1, cv2.FILLED)
+    return np.asarray(cv2.drawContours(np.zeros_like(piece), outline, -1, (1,), cv2.FILLED), np.uint8)

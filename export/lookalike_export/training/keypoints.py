@@ -21,7 +21,7 @@ __all__ = ["train"]
 _SPREAD = 0.06  # of the crop: a little more than one cell
 
 
-def _loss(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def _loss(model: LandmarkFinder, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Distance of the means, cross-entropy of the heat maps with a small Gaussian around the truth, and visibility."""
     found, log_heat = model.describe(batch["crop"])
     true = batch["keypoints"]
@@ -39,7 +39,7 @@ def _loss(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _landmark_figures(model: nn.Module, loader: torch.utils.data.DataLoader[dict[str, Tensor]]) -> dict[str, float]:
-    """Share of landmarks within 0.1 and 0.05 of the box diagonal (margin 0.12 of the crop removed, square box assumed)."""
+    """Share of landmarks within 0.1 and 0.05 of the diagonal of a box of common proportions."""
     near: list[Tensor] = []
     for batch in loader:
         found, true = model(batch["crop"]), batch["keypoints"]
@@ -61,6 +61,11 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     loader = make_loader(judged, batch=64, shuffle=False, workers=0)
     model = start_from(LandmarkFinder(), arguments.start)
     return fit(
-        model, make_loader(crops, batch=plan.batch, shuffle=True), _loss, lambda m: _landmark_figures(m, loader),
-        plan=plan, folder=arguments.build / "train" / "keypoints", evaluate_every=2,
-    )  # fmt: skip
+        model,
+        make_loader(crops, batch=plan.batch, shuffle=True),
+        _loss,
+        lambda m: _landmark_figures(m, loader),
+        plan=plan,
+        folder=arguments.build / "train" / "keypoints",
+        evaluate_every=2,
+    )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 __all__ = ["Plan", "fit", "load_weights", "make_loader", "seed_everything", "start_from"]
 
-Batch = dict[str, Tensor]
+M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B")
 Figures = dict[str, float]
 
 
@@ -39,8 +40,7 @@ class Plan:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch; denormal numbers, on which CPUs are slow, count as zero."""
-    torch.set_flush_denormal(True)
+    """Seed Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -51,38 +51,48 @@ def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def make_loader(dataset: Dataset[Any], *, batch: int, shuffle: bool, workers: int = 1, collate: Callable[..., Any] | None = None) -> DataLoader[Any]:
+def make_loader(
+    dataset: Dataset[Any], *, batch: int, shuffle: bool, workers: int = 1, collate: Callable[..., Any] | None = None
+) -> DataLoader[Any]:
     """A loader whose workers leave the cores to the network."""
     return DataLoader(
-        dataset, batch, shuffle=shuffle, num_workers=workers, drop_last=shuffle, collate_fn=collate,
-        worker_init_fn=_quiet_worker, persistent_workers=workers > 0,
-    )  # fmt: skip
+        dataset,
+        batch,
+        shuffle=shuffle,
+        num_workers=workers,
+        drop_last=shuffle,
+        collate_fn=collate,
+        worker_init_fn=_quiet_worker,
+        persistent_workers=workers > 0,
+    )
 
 
-def load_weights(model: nn.Module, path: Path) -> nn.Module:
+def load_weights(model: M, path: Path) -> M:
     """Load the averaged weights of a checkpoint."""
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
     return model.eval()
 
 
-def start_from(model: nn.Module, checkpoint: Path | None) -> nn.Module:
+def start_from(model: M, checkpoint: Path | None) -> M:
     """Take over the averaged weights of an earlier training that fit; None leaves the model as it is."""
     if checkpoint is not None:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
         missing, extra = model.load_state_dict(weights, strict=False)
-        print(f"started from {checkpoint}: {len(weights) - len(extra)} tensors taken over, {len(missing)} new", flush=True)
+        print(
+            f"started from {checkpoint}: {len(weights) - len(extra)} tensors taken over, {len(missing)} new", flush=True
+        )
     return model
 
 
-class _Average:
+class _Average(Generic[M]):
     """Exponential moving average of the weights, with a short warm-up so that early epochs can be judged."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: M, decay: float) -> None:
         self.model = copy.deepcopy(model).eval()
         self.decay, self.steps = decay, 0
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: M) -> None:
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 20))
         for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
@@ -92,7 +102,9 @@ class _Average:
                 mine.copy_(theirs)
 
 
-def _optimizer(model: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+def _optimizer(
+    model: nn.Module, plan: Plan, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -100,69 +112,101 @@ def _optimizer(model: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.Ad
     settings = [{"params": p, "weight_decay": plan.decay if weight else 0.0} for (_, weight), p in groups.items()]
     rates = [plan.trunk_rate if trunk else plan.head_rate for trunk, _ in groups]
     optimizer = torch.optim.AdamW(settings, lr=plan.head_rate)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15, div_factor=10)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=steps, pct_start=0.15, div_factor=10
+    )
+
+
+class _Run(Generic[M]):
+    """Everything of a training that its checkpoint keeps."""
+
+    def __init__(self, model: M, plan: Plan, *, steps: int, folder: Path) -> None:
+        self.model = model
+        self.average = _Average(model, plan.average)
+        self.optimizer, self.schedule = _optimizer(model, plan, steps)
+        self.clip, self.folder = plan.clip, folder
+        self.history: list[Figures] = []
+
+    def resume(self) -> None:
+        """Continue where `last.pt` stopped, if there is one."""
+        checkpoint = self.folder / "last.pt"
+        if checkpoint.exists():
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.model.load_state_dict(state["average"])
+            self.average.steps = state["steps"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.history = state["history"]
+
+    def keep(self) -> None:
+        """Write `last.pt`, `history.json` and `curve.png`."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "steps": self.average.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+        }
+        checkpoint = self.folder / "last.pt"
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").rename(checkpoint)
+        (self.folder / "history.json").write_text(json.dumps(self.history, indent=1))
+        _draw(self.history, self.folder / "curve.png")
+
+    def step(self, total: Tensor) -> None:
+        """One step down the gradient of `total`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update(self.model)
 
 
 def fit(
-    model: nn.Module,
-    loader: DataLoader[Any],
-    loss: Callable[[nn.Module, Batch], dict[str, Tensor]],
-    evaluate: Callable[[nn.Module], Figures],
+    model: M,
+    loader: DataLoader[B],
+    loss: Callable[[M, B], dict[str, Tensor]],
+    evaluate: Callable[[M], Figures],
     *,
     plan: Plan,
     folder: Path,
     evaluate_every: int = 1,
-) -> nn.Module:
-    """Train, writing `folder/last.pt`, `folder/history.json` and `folder/curve.png` after each epoch; resumes by itself.
+) -> M:
+    """Train, writing `last.pt`, `history.json` and `curve.png` into `folder` after each epoch; resumes by itself.
 
     `loss` returns named terms that are summed. Returns the model with averaged weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(memory_format=torch.channels_last)
-    average = _Average(model, plan.average)
-    optimizer, schedule = _optimizer(model, plan, plan.epochs * len(loader))
-    history: list[dict[str, float]] = []
-    checkpoint = folder / "last.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        average.steps = state["steps"]
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        history = state["history"]
-    for epoch in range(len(history), plan.epochs):
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = _Run(model, plan, steps=plan.epochs * len(loader), folder=folder)
+    run.resume()
+    for epoch in range(len(run.history), plan.epochs):
         started = time.perf_counter()
-        terms = _epoch(model, average, loader, loss, optimizer, schedule, plan, label=f"epoch {epoch + 1}/{plan.epochs}")
-        judged = evaluate(average.model) if (epoch + 1) % evaluate_every == 0 or epoch + 1 == plan.epochs else {}
-        history.append({**terms, **judged, "seconds": time.perf_counter() - started})
-        print(json.dumps({"epoch": epoch + 1, **{k: round(v, 4) for k, v in history[-1].items()}}), flush=True)
-        state = {
-            "model": model.state_dict(), "average": average.model.state_dict(), "steps": average.steps,
-            "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "history": history,
-        }  # fmt: skip
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").rename(checkpoint)
-        (folder / "history.json").write_text(json.dumps(history, indent=1))
-        _draw(history, folder / "curve.png")
-    return average.model
+        terms = _epoch(run, loader, loss, label=f"epoch {epoch + 1}/{plan.epochs}")
+        judge = (epoch + 1) % evaluate_every == 0 or epoch + 1 == plan.epochs
+        judged = evaluate(run.average.model) if judge else {}
+        run.history.append({**terms, **judged, "seconds": time.perf_counter() - started})
+        print(json.dumps({"epoch": epoch + 1, **{k: round(v, 4) for k, v in run.history[-1].items()}}), flush=True)
+        run.keep()
+    return run.average.model
 
 
-def _epoch(model: nn.Module, average: _Average, loader: DataLoader[Any], loss: Callable[[nn.Module, Batch], dict[str, Tensor]],
-           optimizer: torch.optim.Optimizer, schedule: Any, plan: Plan, *, label: str) -> dict[str, float]:  # fmt: skip
-    model.train()
+def _epoch(
+    run: _Run[M], loader: DataLoader[B], loss: Callable[[M, B], dict[str, Tensor]], *, label: str
+) -> dict[str, float]:
+    run.model.train()
     sums: dict[str, float] = {}
     for batch in tqdm(loader, desc=label, mininterval=10, leave=False):
-        terms = loss(model, batch)
+        terms = loss(run.model, batch)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss became {total.item()} ({ {k: v.item() for k, v in terms.items()} }); lower the rate")
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
-        optimizer.step()
-        schedule.step()
-        average.update(model)
+            raise FloatingPointError(
+                f"the loss became {total.item()} ({ {k: v.item() for k, v in terms.items()} }); lower the rate"
+            )
+        run.step(total)
         for key, value in terms.items():
             sums[key] = sums.get(key, 0.0) + value.item() / len(loader)
     return sums
@@ -177,7 +221,11 @@ def _draw(history: list[dict[str, float]], path: Path) -> None:
     keys = sorted({key for row in history for key in row} - {"seconds"})
     figure, axes = pyplot.subplots(1, len(keys), figsize=(3.2 * len(keys), 2.6), squeeze=False)
     for axis, key in zip(axes[0], keys, strict=True):
-        axis.plot([i + 1 for i, row in enumerate(history) if key in row], [row[key] for row in history if key in row], marker=".")
+        axis.plot(
+            [i + 1 for i, row in enumerate(history) if key in row],
+            [row[key] for row in history if key in row],
+            marker=".",
+        )
         axis.set_title(key)
     figure.tight_layout()
     figure.savefig(path, dpi=90)

@@ -14,10 +14,19 @@ from pycocotools import mask as coco_mask
 
 from lookalike_export.stages.vocabulary import GARMENTS
 
-__all__ = ["DataError", "ItemPhoto", "Pixels", "StreetGarment", "StreetPhoto", "load_items", "load_street", "read_image"]
+__all__ = [
+    "DataError",
+    "ItemPhoto",
+    "Pixels",
+    "StreetGarment",
+    "StreetPhoto",
+    "load_items",
+    "load_street",
+    "read_image",
+    "read_mask",
+]
 
 Pixels = npt.NDArray[np.uint8]
-
 
 
 class DataError(ValueError):
@@ -37,7 +46,7 @@ class StreetGarment:
     def mask(self) -> Pixels:
         """Decode the (h, w) 0/1 mask."""
         height, width = self.segmentation["size"]
-        return coco_mask.decode(coco_mask.frPyObjects(self.segmentation, height, width))
+        return np.asarray(coco_mask.decode(coco_mask.frPyObjects(self.segmentation, height, width)), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +71,28 @@ class ItemPhoto:
 
 def read_image(path: Path) -> Pixels:
     """Read an RGB image (h, w, 3); raises DataError when it cannot be decoded."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_mask(path: Path) -> Pixels:
+    """Read a mask (h, w), 0 or 255; raises DataError when it cannot be decoded."""
+    return _decoded(path, cv2.IMREAD_GRAYSCALE)
+
+
+def _decoded(path: Path, mode: int) -> Pixels:
+    image = cv2.imread(str(path), mode)
     if image is None:
         raise DataError(f"{path} is missing or is not an image that OpenCV can read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(image, np.uint8)
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; DATA must point at a folder with street/ and items/ (docs/models.md)") from None
+        raise DataError(
+            f"{path} is missing; DATA must point at a folder with street/ and items/ (docs/models.md)"
+        ) from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
 
@@ -94,7 +114,12 @@ def load_street(data: Path, split: str) -> list[StreetPhoto]:
             )
             garments.setdefault(annotation["image_id"], []).append(garment)
         return [
-            StreetPhoto(folder / "images" / image["file_name"], image["width"], image["height"], tuple(garments.get(image["id"], ())))
+            StreetPhoto(
+                folder / "images" / image["file_name"],
+                image["width"],
+                image["height"],
+                tuple(garments.get(image["id"], ())),
+            )
             for image in coco["images"]
         ]
     except (KeyError, TypeError, ValueError) as error:
@@ -107,7 +132,12 @@ def load_items(data: Path, split: str, *, masks: dict[str, Path] | None = None) 
     known = masks or {}
     try:
         return [
-            ItemPhoto(folder / "images" / row["file_name"], GARMENTS.index(row["coarse"]), row["label"].lower(), known.get(row["file_name"]))
+            ItemPhoto(
+                folder / "images" / row["file_name"],
+                GARMENTS.index(row["coarse"]),
+                row["label"].lower(),
+                known.get(row["file_name"]),
+            )
             for row in _read_json(folder / "labels.json")
         ]
     except (KeyError, TypeError, ValueError) as error:

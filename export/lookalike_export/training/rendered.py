@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from lookalike_service.wardrobe import Photo, choose_outfit, make_items, render_item, render_outfit
 
 from lookalike_export.stages.vocabulary import GARMENTS, MATERIALS, PATTERNS
 from lookalike_export.training.photos import Pixels
+from lookalike_service.wardrobe import Item, Photo, choose_outfit, make_items, render_item, render_outfit
 
 __all__ = ["RenderedGarment", "RenderedScene", "rendered_items", "rendered_scenes"]
 
@@ -24,7 +26,7 @@ _DRAWN = 2
 
 @dataclass(frozen=True, slots=True)
 class RenderedGarment:
-    """One rendered garment: where its photo and mask lie and what it is. `keypoints` (8, 3) pixels and 0/1 visibility."""
+    """One rendered garment: where photo and mask lie, and what it is; `keypoints` (8, 3) pixels, 0/1 visibility."""
 
     item: str
     path: Path
@@ -52,11 +54,12 @@ def rendered_scenes(cache: Path, *, outfits: int, singles: int, seed: int = 1) -
     items = make_items(600, seed=seed)
     scenes = []
     for index in range(outfits):
-        name = _name(f"outfit-{seed}-{index}")
-        scenes.append(_kept(cache / name, lambda i=index: render_outfit(choose_outfit(items, seed=i + seed * 1000), seed=i, size=(427, 640)), single=False))  # type: ignore[misc]
+        stem = cache / _name(f"outfit-{seed}-{index}")
+        scenes.append(_kept(stem, partial(_draw_outfit, items, index=index, seed=seed), single=False))
     for index in range(singles):
-        name = _name(f"single-{seed}-{index}")
-        scenes.append(_kept(cache / name, lambda i=index: render_item(items[i % len(items)], view=i % 3, size=360), single=True))  # type: ignore[misc]
+        stem = cache / _name(f"single-{seed}-{index}")
+        draw = partial(render_item, items[index % len(items)], view=index % 3, size=360)
+        scenes.append(_kept(stem, draw, single=True))
     return scenes
 
 
@@ -64,7 +67,14 @@ def rendered_items(cache: Path, *, count: int, views: int = 2, seed: int = 2) ->
     """Several views of each of `count` items; lists of views, one list per item."""
     found = []
     for item in make_items(count, seed=seed):
-        shots = [_kept(cache / _name(f"item-{seed}-{item.id}-{view}"), lambda i=item, v=view: render_item(i, view=v, size=320), single=True) for view in range(views)]  # type: ignore[misc]
+        shots = [
+            _kept(
+                cache / _name(f"item-{seed}-{item.id}-{view}"),
+                partial(render_item, item, view=view, size=320),
+                single=True,
+            )
+            for view in range(views)
+        ]
         found.append([shot.garments[0] for shot in shots])
     return found
 
@@ -73,23 +83,35 @@ def _name(text: str) -> str:
     return hashlib.sha256(f"{_DRAWN}-{text}".encode()).hexdigest()[:16]
 
 
-def _kept(stem: Path, draw: object, *, single: bool) -> RenderedScene:
+def _draw_outfit(items: list[Item], *, index: int, seed: int) -> Photo:
+    return render_outfit(choose_outfit(items, seed=index + seed * 1000), seed=index, size=(427, 640))
+
+
+def _kept(stem: Path, draw: Callable[[], Photo], *, single: bool) -> RenderedScene:
     """Draw and store, or read what was stored before."""
     record = stem.with_suffix(".json")
     if not record.exists():
         stem.parent.mkdir(parents=True, exist_ok=True)
-        photo: Photo = draw()  # type: ignore[operator]
-        _store(stem, photo)
+        _store(stem, draw())
     rows = json.loads(record.read_text())
     path = stem.with_suffix(".jpg")
     garments = tuple(
         RenderedGarment(
-            row["item"], path, stem.with_name(f"{stem.name}-{i}.png"), row["garment"], row["label"], row["pattern"], row["material"],
-            tuple(row["box"]), np.array(row["keypoints"], np.float32),
+            row["item"],
+            path,
+            stem.with_name(f"{stem.name}-{i}.png"),
+            row["garment"],
+            row["label"],
+            row["pattern"],
+            row["material"],
+            tuple(row["box"]),
+            np.array(row["keypoints"], np.float32),
         )
         for i, row in enumerate(rows)
-    )  # fmt: skip
-    boxes = np.array([[g.box[0], g.box[1], g.box[0] + g.box[2], g.box[1] + g.box[3], g.garment] for g in garments], np.float32)
+    )
+    boxes = np.array(
+        [[g.box[0], g.box[1], g.box[0] + g.box[2], g.box[1] + g.box[3], g.garment] for g in garments], np.float32
+    )
     return RenderedScene(path, boxes.reshape(-1, 5), single, garments)
 
 
@@ -100,12 +122,17 @@ def _store(stem: Path, photo: Photo) -> None:
         x0, y0, x1, y1 = drawn.box
         keypoints = drawn.landmarks * np.array([width, height, 1], np.float32)
         keypoints[:, 2] = keypoints[:, 2] > 1  # street landmarks exist only where they are seen
-        rows.append({
-            "item": drawn.item.id, "garment": GARMENTS.index(drawn.item.category), "label": drawn.item.label,
-            "pattern": PATTERNS.index(drawn.item.pattern), "material": MATERIALS.index(drawn.item.material),
-            "box": [float(x0 * width), float(y0 * height), float((x1 - x0) * width), float((y1 - y0) * height)],
-            "keypoints": keypoints.tolist(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "item": drawn.item.id,
+                "garment": GARMENTS.index(drawn.item.category),
+                "label": drawn.item.label,
+                "pattern": PATTERNS.index(drawn.item.pattern),
+                "material": MATERIALS.index(drawn.item.material),
+                "box": [float(x0 * width), float(y0 * height), float((x1 - x0) * width), float((y1 - y0) * height)],
+                "keypoints": keypoints.tolist(),
+            }
+        )
         cv2.imwrite(str(stem.with_name(f"{stem.name}-{index}.png")), _as_bytes(drawn.mask))
     cv2.imwrite(str(stem.with_suffix(".jpg")), photo.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     stem.with_suffix(".json").write_text(json.dumps(rows))

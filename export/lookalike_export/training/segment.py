@@ -54,6 +54,11 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     plan = Plan(epochs=arguments.epochs or 8, batch=32, trunk_rate=6e-4, head_rate=3e-3)
     loader = make_loader(judged, batch=64, shuffle=False, workers=0)
     return fit(
-        start_from(Segmenter(), arguments.start), make_loader(crops, batch=plan.batch, shuffle=True), _loss, lambda m: _mean_overlap(m, loader),
-        plan=plan, folder=arguments.build / "train" / "segment", evaluate_every=2,
-    )  # fmt: skip
+        start_from(Segmenter(), arguments.start),
+        make_loader(crops, batch=plan.batch, shuffle=True),
+        _loss,
+        lambda m: _mean_overlap(m, loader),
+        plan=plan,
+        folder=arguments.build / "train" / "segment",
+        evaluate_every=2,
+    )

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def serve(directory: Path, *, address: str, repository: Path = MODEL_REPOSITORY)
         stack.callback(triton.stop)
         stack.callback(milvus.stop)
         with ThreadPoolExecutor(2) as pool:
-            for started in [pool.submit(triton.start), pool.submit(milvus.start)]:
+            starting: list[Future[object]] = [pool.submit(triton.start), pool.submit(milvus.start)]
+            for started in starting:
                 started.result()
         settings = Settings(
             address=address,

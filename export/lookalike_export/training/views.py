@@ -1,0 +1,144 @@
+"""Two varied views of a garment: other crops, other light, now and then a film still or another fabric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lookalike_export.stages.contract import CROP_SIZE, MASK_SIZE
+from lookalike_export.stages.vocabulary import CATEGORIES, PATTERNS
+from lookalike_export.training.augment import (
+    GREY,
+    Crop,
+    crop_matrix,
+    jitter_light,
+    random_crop_matrix,
+    transform_points,
+    warp,
+)
+from lookalike_export.training.crops import MIRRORED
+from lookalike_export.training.photos import Pixels, read_image
+from lookalike_service.wardrobe import fabric
+
+__all__ = ["Sample", "Views"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One garment as seen by earlier stages: box x y w h on its photo, mask (56, 56) and landmarks (8, 3) of its crop.
+
+    `other` is another photo of the same item. Unknown labels are -1; `allowed` lists possible categories.
+    """
+
+    path: Path
+    box: tuple[float, float, float, float]
+    mask: npt.NDArray[np.uint8]
+    keypoints: npt.NDArray[np.float32]
+    allowed: tuple[int, ...]
+    pattern: int = -1
+    material: int = -1
+    other: Sample | None = None
+
+
+class Views(Dataset[dict[str, Tensor]]):
+    """Two varied views of each garment, as the served crop would show them."""
+
+    def __init__(self, samples: list[Sample], *, size: int) -> None:
+        self.samples, self.size = samples, size
+        self.crop = Crop(margin=(-0.25, 0.35), shift=0.1, rotation=18.0, stretch=0.1)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
+        sample = self.samples[index]
+        paint = int(rng.integers(2**31)) if sample.other is None and rng.random() < 0.15 else -1
+        if paint >= 0:
+            sample = replace(sample, pattern=paint % len(PATTERNS))
+        views = [self._view(s or sample, paint, rng) for s in (sample, sample.other)]
+        allowed = torch.zeros(len(CATEGORIES))
+        allowed[list(sample.allowed)] = 1
+        return {
+            **{key: torch.stack([view[key] for view in views]) for key in views[0]},
+            "allowed": allowed,
+            "pattern": torch.tensor(sample.pattern),
+            "material": torch.tensor(sample.material),
+        }
+
+    def _view(self, sample: Sample, paint: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = read_image(sample.path)
+        served = crop_matrix(sample.box, size=CROP_SIZE)
+        if paint >= 0:
+            image = _painted(image, sample, served, paint)
+        matrix, mirrored = random_crop_matrix(sample.box, size=self.size, crop=self.crop, rng=rng)
+        from_served = matrix @ np.vstack([cv2.invertAffineTransform(served), [0, 0, 1]])
+        mask = warp(_full_size(sample.mask), from_served, self.size, fill=(0,))
+        crop = warp(image, matrix, self.size, fill=GREY)
+        crop = _as_still(crop, rng) if rng.random() < 0.15 else jitter_light(crop, rng)
+        keypoints = sample.keypoints.copy()
+        keypoints[:, :2] = transform_points(keypoints[:, :2] * CROP_SIZE, from_served) / self.size + rng.normal(
+            0, 0.015, (8, 2)
+        )
+        keypoints = keypoints[list(MIRRORED)] if mirrored else keypoints
+        if rng.random() < 0.15:
+            keypoints[:, 2] = 0
+        soft = cv2.resize(mask, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.08:
+            soft[:] = 255
+        return {
+            "crops": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
+            "mask": torch.from_numpy(soft.astype(np.float32) / 255),
+            "keypoints": torch.from_numpy(keypoints.astype(np.float32)),
+        }
+
+
+def _full_size(mask: Pixels) -> Pixels:
+    return np.asarray(cv2.resize(mask, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _as_still(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """A dark film still: few pixels, motion blur, low light, strong compression."""
+    size = crop.shape[0]
+    small = cv2.resize(crop, None, fx=(f := rng.uniform(0.3, 0.7)), fy=f, interpolation=cv2.INTER_AREA)
+    length = int(rng.integers(1, 7))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2 if rng.random() < 0.5 else slice(None), slice(None) if rng.random() < 0.5 else length // 2] = 1
+    small = cv2.filter2D(small, -1, kernel / kernel.sum()) if kernel.sum() else small
+    dark = 255 * (small / 255.0) ** rng.uniform(1.0, 1.8) * rng.uniform(0.4, 0.9) + rng.normal(0, 4, small.shape)
+    coded = cv2.imencode(
+        ".jpg", np.clip(dark, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 60))]
+    )[1]
+    still = cv2.resize(cv2.imdecode(coded, cv2.IMREAD_COLOR), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(still, np.uint8)
+
+
+def _painted(image: Pixels, sample: Sample, served: npt.NDArray[np.float64], seed: int) -> Pixels:
+    """Put a rendered fabric on the garment, keeping its folds and shades; the pattern follows from the seed."""
+    height, width = image.shape[:2]
+    mask = cv2.warpAffine(
+        _full_size(sample.mask), cv2.invertAffineTransform(served), (width, height), flags=cv2.INTER_LINEAR
+    )
+    weight = mask[..., None].astype(np.float32) / 255
+    rng = np.random.default_rng(seed)
+    palette = [(int(r), int(g), int(b)) for r, g, b in (rng.integers(10, 245, 3) for _ in range(3))]
+    cloth = fabric(
+        PATTERNS[seed % len(PATTERNS)], palette=palette, scale=float(rng.uniform(2.0, 7.0)), seed=seed, size=256
+    )
+    side = int(max(sample.box[2:]) + 1)
+    cloth = cv2.resize(cloth, (side, side), interpolation=cv2.INTER_AREA if side < 256 else cv2.INTER_LINEAR)
+    x, y = int(sample.box[0]), int(sample.box[1])
+    tiled = np.take(
+        np.take(cloth, (np.arange(height) - y) % side, axis=0), (np.arange(width) - x) % side, axis=1
+    ).astype(np.float32)
+    light = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.0).astype(np.float32)
+    mean = max(float((light * weight[..., 0]).sum() / max(weight.sum(), 1)), 25.0)
+    shaded = tiled * np.clip(light / mean, 0.35, 1.5)[..., None]
+    return np.asarray(np.clip(image * (1 - weight) + shaded * weight, 0, 255), np.uint8)

@@ -1,0 +1,50 @@
+"""The embedded stack, started once for all tests, with a small rendered catalog imported."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from lookalike import Client, SyncClient
+from lookalike.catalog_files import open_catalog
+from lookalike.v1.product_service_pb2 import IMPORT_OUTCOME_CREATED
+from lookalike_service.embedded.stack import serving
+from lookalike_service.wardrobe import Item, choose_outfit, make_items, render_outfit, write_catalog
+from support_stack import Stack, jpeg
+
+ITEMS = make_items(48, seed=11)
+
+
+@pytest.fixture(scope="session")
+def items() -> list[Item]:
+    """The rendered items of the catalog."""
+    return ITEMS
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Triton, Milvus Lite, SQLite and the gateway, with two views of every item imported."""
+    folder = tmp_path_factory.mktemp("wardrobe")
+    catalog = write_catalog(folder, items=ITEMS, views=(0, 1), size=320)
+    directory = tmp_path_factory.mktemp("stack")
+    with serving(directory) as address:
+        with SyncClient(address) as client:
+            products = (row.product for row in open_catalog(catalog).rows() if row.product is not None)
+            outcomes = [answer.outcome for answer in client.import_products(products)]
+        assert outcomes == [IMPORT_OUTCOME_CREATED] * len(ITEMS)
+        yield Stack(address, directory, catalog)
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    """A client of the running stack."""
+    async with Client(stack.address) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def outfit(items: list[Item]) -> tuple[bytes, list[Item]]:
+    """A rendered street photo as JPEG, and the items worn on it."""
+    photo = render_outfit(choose_outfit(items, seed=4), seed=4)
+    return jpeg(photo.image), [garment.item for garment in photo.garments]
