@@ -75,8 +75,18 @@ def test_best_come_first_and_the_rest_is_cut() -> None:
     assert (np.diff(garments.scores) < 0).all()
 
 
+def test_two_names_for_one_place_are_one_garment() -> None:
+    shifted = (34.0, 64.0, 98.0, 160.0)
+    apart = (32.0, 64.0, 96.0, 130.0)
+    garments = choose((BOX, 0.6, 0), (shifted, 0.9, 1), (apart, 0.5, 0), frame=SQUARE)
+    assert garments.classes.tolist() == [1, 0]
+    assert garments.boxes[1] == pytest.approx(np.array(apart) / 320)
+    everything = choose((BOX, 0.6, 0), (shifted, 0.9, 1), (apart, 0.5, 0), frame=SQUARE, min_score=-1)
+    assert everything.classes.tolist() == [1, 0, 0]
+
+
 def test_threshold_default_given_and_none() -> None:
-    found = [(BOX, 0.9, 0), (BOX, 0.29, 1), (BOX, 0.001, 2)]
+    found = [(BOX, 0.9, 0), ((132.0, 64.0, 196.0, 160.0), 0.29, 1), ((232.0, 64.0, 296.0, 160.0), 0.001, 2)]
     assert len(choose(*found, frame=SQUARE).boxes) == 1
     assert len(choose(*found, frame=SQUARE, min_score=0.2).boxes) == 2
     assert len(choose(*found, frame=SQUARE, min_score=-1).boxes) == 3

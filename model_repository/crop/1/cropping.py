@@ -16,6 +16,8 @@ MAX_GARMENTS = 16
 DETECTED, REGION, WHOLE_IMAGE = 0, 1, 2
 NO_CLASS = -1
 GREY = 114
+# Two classes that claim so nearly the same box mean one garment. A shirt under an open jacket overlaps it less.
+_SAME_PLACE = 0.8
 # A crop of fewer pixels than this holds no garment that anyone could recognise; it also keeps the side above zero.
 _SMALLEST_SIDE = 4
 
@@ -72,7 +74,8 @@ def detected(
     """Choose among the detector's rows, best first; the whole image stands in when none is left.
 
     `boxes` (n, 4) are x0 y0 x1 y1 in pixels of the letterbox that `frame` (5,) describes; rows of score 0 are
-    unused.
+    unused. Of rows that claim the same place for different classes the surest stays, unless no threshold was asked
+    for: evaluation wants all of them.
     """
     scale, pad_x, pad_y, width, height = (float(value) for value in frame)
     shift = np.array([pad_x, pad_y, pad_x, pad_y], np.float32)
@@ -80,7 +83,10 @@ def detected(
     on_photo = np.clip(on_photo, 0.0, 1.0)
     usable = (on_photo[:, 2] > on_photo[:, 0]) & (on_photo[:, 3] > on_photo[:, 1])
     rows = np.flatnonzero(usable & (scores > 0) & (scores >= options.min_score))
-    rows = rows[np.argsort(-scores[rows], kind="stable")][: options.max_garments]
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    if options.min_score > 0:
+        rows = _one_per_place(on_photo, rows)
+    rows = rows[: options.max_garments]
     if rows.size == 0:
         return whole_image()
     return Garments(
@@ -89,6 +95,21 @@ def detected(
         classes=classes[rows].astype(np.int32),
         sources=np.full(rows.size, DETECTED, np.int32),
     )
+
+
+def _one_per_place(boxes: Floats, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    kept: list[int] = []
+    for row in rows.tolist():
+        if all(_overlap(boxes[row], boxes[other]) <= _SAME_PLACE for other in kept):
+            kept.append(row)
+    return np.array(kept, np.intp)
+
+
+def _overlap(one: Floats, other: Floats) -> float:
+    """IoU; the scale of the axes cancels out."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = float(np.prod(np.maximum(sides, 0.0)))
+    return shared / (float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - shared)
 
 
 def as_regions(regions: Floats) -> Floats:
