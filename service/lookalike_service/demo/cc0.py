@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 __all__ = ["DownloadFailed", "Manifest", "download_catalog"]
@@ -124,6 +125,8 @@ def _get(url: str, *, at_most: int) -> bytes:
                 return bytes(answer.read(at_most))
         except (OSError, HTTPException) as error:
             failure = error
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection that it came over
     raise DownloadFailed(
         f"cannot fetch {url}: {failure}. Photos that arrived are kept, so running this again resumes; without a "
         "connection use `make demo` (rendered wardrobe) or `make demo CATALOG=FOLDER`"
