@@ -20,7 +20,7 @@ from lookalike_service.errors import StartupError
 from lookalike_service.wardrobe import make_items, write_catalog, write_outfits
 
 _BUILD = Path("build") / "demo"
-_ITEMS, _OUTFITS, _QUERY = 180, 6, 0
+_ITEMS, _OUTFITS, _QUERY = 180, 6, 2
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _LOOKALIKES = 5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import time
 from collections import deque
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import SecretStr
 
 from lookalike_service.embedded.errors import ServerFailed
 from lookalike_service.embedded.milvus import EmbeddedMilvus
 from lookalike_service.embedded.ports import check_port, free_ports
 from lookalike_service.embedded.processes import GuardedProcess
 from lookalike_service.embedded.triton import EmbeddedTriton
+from lookalike_service.errors import StartupError
 from lookalike_service.server import run
 from lookalike_service.settings import Settings
 
@@ -38,6 +41,8 @@ def serve(directory: Path, *, address: str, repository: Path = MODEL_REPOSITORY)
     """
     directory = directory.resolve()
     host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise StartupError(f"the address {address} is not host:port, as in 127.0.0.1:50051")
     if int(port):
         check_port(int(port), host=host, purpose="the gateway")
     logs = directory / "run"
@@ -56,8 +61,18 @@ def serve(directory: Path, *, address: str, repository: Path = MODEL_REPOSITORY)
             milvus_uri=milvus.uri,
             database_url=f"sqlite+aiosqlite:///{directory / 'catalog.db'}",
             images_url=f"file://{directory / 'images'}",
+            token_keys=(SecretStr(_token_key(directory / "token.key")),),
         )
         asyncio.run(run(settings))
+
+
+def _token_key(path: Path) -> str:
+    """The secret of garment and page tokens, kept so that they outlive a restart; made on the first start."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
 
 
 @contextmanager
