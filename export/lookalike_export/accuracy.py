@@ -17,14 +17,12 @@ import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lookalike_export.stages.vocabulary import GARMENTS
+from lookalike_export.stages.vocabulary import ACCESSORIES, GARMENTS, MAIN
 from lookalike_export.training.photos import StreetGarment, StreetPhoto, load_items, load_street
 from lookalike_service.model import Box, Found, Garment, GarmentFinder
 
-__all__ = ["ACCESSORIES", "MAIN", "measure"]
+__all__ = ["measure"]
 
-MAIN = ("top", "outer", "dress", "pants", "skirt", "shoes", "bag")
-ACCESSORIES = ("hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
 _ANY_SCORE = -1.0  # the ensemble's way to ask for a threshold of zero; 0 is its default
 _MOST = 16
 _AT_ONCE = 4

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from lookalike_service.wardrobe.palette import PALETTE
 
-__all__ = ["CATEGORIES", "COLOURS", "GARMENTS", "MATERIALS", "PATTERNS", "categories_of", "material_of"]
+__all__ = [
+    "ACCESSORIES",
+    "CATEGORIES",
+    "COLOURS",
+    "GARMENTS",
+    "MAIN",
+    "MATERIALS",
+    "PATTERNS",
+    "categories_of",
+    "material_of",
+]
 
 GARMENTS = (
     "top",
@@ -23,6 +33,10 @@ GARMENTS = (
     "accessory",
 )
 """The classes of the detect stage, in the order of its `classes` output."""
+
+MAIN = ("top", "outer", "dress", "pants", "skirt", "shoes", "bag")
+ACCESSORIES = ("hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
+"""The classes that the figures are means over."""
 
 CATEGORIES = (
     "top/t-shirt",

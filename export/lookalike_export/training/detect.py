@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from lookalike_export.stages.contract import LETTERBOX_SIZE
 from lookalike_export.stages.detect import Detector, suppress
-from lookalike_export.stages.vocabulary import GARMENTS
+from lookalike_export.stages.vocabulary import ACCESSORIES, GARMENTS, MAIN
 from lookalike_export.training.assignment import detection_loss
 from lookalike_export.training.augment import GREY, jitter_light, warp
 from lookalike_export.training.crops import mask_box
@@ -38,10 +38,8 @@ from lookalike_export.training.photos import (
 )
 from lookalike_export.training.rendered import RenderedScene, rendered_scenes
 
-__all__ = ["MAIN", "average_precision", "letterbox_matrix", "train"]
+__all__ = ["average_precision", "letterbox_matrix", "train"]
 
-MAIN = ("top", "outer", "dress", "pants", "skirt", "shoes", "bag")
-ACCESSORIES = ("hat", "belt", "scarf_tie", "eyewear", "legwear", "accessory")
 
 Boxes = npt.NDArray[np.float32]  # (g, 5): x0 y0 x1 y1 in pixels, class
 
