@@ -47,6 +47,9 @@ class ServedLandmarks(ServedStage):
         return torch.cat([found[..., :2], found[..., 2:].sigmoid()], dim=2)
 
 
+_ONLY_IN_TRAINING = {"proxies", "regions.weight", "regions.bias"}
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """How a stage is built without weights, what its checkpoint fills, and how it is wrapped for serving."""
@@ -92,7 +95,7 @@ def load_stage(stage: str, checkpoint: Path | None) -> ServedStage:
     if checkpoint is not None:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
         missing, extra = model.load_state_dict(weights, strict=False)
-        if missing or set(extra) - {"proxies"}:
+        if missing or set(extra) - _ONLY_IN_TRAINING:
             raise ValueError(
                 f"{checkpoint} does not fit the {stage} stage: missing {missing[:3]}, not expected {extra[:3]}"
             )

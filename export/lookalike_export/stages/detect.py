@@ -12,10 +12,10 @@ from lookalike_export.stages.backbone import CHANNELS, Backbone, Normalize, conv
 from lookalike_export.stages.contract import LETTERBOX_SIZE, ServedStage
 from lookalike_export.stages.vocabulary import GARMENTS
 
-__all__ = ["STRIDES", "Detector", "ServedDetector", "anchor_centres", "suppress"]
+__all__ = ["STRIDES", "WIDTH", "Detector", "ServedDetector", "anchor_centres", "suppress"]
 
 STRIDES = (8, 16, 32)
-_WIDTH = 96
+WIDTH = 96
 
 
 def anchor_centres(size: int = LETTERBOX_SIZE) -> tuple[Tensor, Tensor]:
@@ -38,10 +38,10 @@ class _Neck(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(conv_bn(CHANNELS[s], _WIDTH, 1) for s in STRIDES)
-        self.down = nn.ModuleList(_separable(_WIDTH, _WIDTH) for _ in STRIDES[:-1])
-        self.shrink = nn.ModuleList(conv_bn(_WIDTH, _WIDTH, 5, stride=2, groups=_WIDTH) for _ in STRIDES[:-1])
-        self.up = nn.ModuleList(_separable(_WIDTH, _WIDTH) for _ in STRIDES[1:])
+        self.lateral = nn.ModuleList(conv_bn(CHANNELS[s], WIDTH, 1) for s in STRIDES)
+        self.down = nn.ModuleList(_separable(WIDTH, WIDTH) for _ in STRIDES[:-1])
+        self.shrink = nn.ModuleList(conv_bn(WIDTH, WIDTH, 5, stride=2, groups=WIDTH) for _ in STRIDES[:-1])
+        self.up = nn.ModuleList(_separable(WIDTH, WIDTH) for _ in STRIDES[1:])
 
     def forward(self, maps: dict[int, Tensor]) -> list[Tensor]:
         levels = [lateral(maps[s]) for s, lateral in zip(STRIDES, self.lateral, strict=True)]
@@ -54,8 +54,8 @@ class _Neck(nn.Module):
 
 def _tower(outputs: int, *, bias: float) -> tuple[nn.Sequential, nn.Conv2d]:
     """Two separable convolutions and a last plain one that starts with `bias`; the last one by itself as well."""
-    trunk = (_separable(_WIDTH, _WIDTH), _separable(_WIDTH, _WIDTH))
-    last = nn.Conv2d(_WIDTH, outputs, 1)
+    trunk = (_separable(WIDTH, WIDTH), _separable(WIDTH, WIDTH))
+    last = nn.Conv2d(WIDTH, outputs, 1)
     assert last.bias is not None
     nn.init.constant_(last.bias, bias)
     return nn.Sequential(*trunk, last), last
@@ -91,10 +91,18 @@ class Detector(nn.Module):
         self.register_buffer("strides", strides.unsqueeze(1), persistent=False)
 
     def forward(self, letterbox: Tensor) -> tuple[Tensor, Tensor]:
-        levels = self.neck(self.backbone(self.normalize(letterbox)))
+        return self.read(self.levels(letterbox))
+
+    def levels(self, letterbox: Tensor) -> list[Tensor]:
+        """Feature maps (n, 96, s / stride, s / stride), one per stride."""
+        levels: list[Tensor] = self.neck(self.backbone(self.normalize(letterbox)))
+        return levels
+
+    def read(self, levels: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits and boxes as `forward` returns them."""
         outputs = [head(level) for head, level in zip(self.heads, levels, strict=True)]
-        logits = torch.cat([logits for logits, _ in outputs], dim=1)
-        distances = torch.cat([sides for _, sides in outputs], dim=1).clamp(max=6).exp() * self.strides
+        logits = torch.cat([logits for logits, _ in outputs], dim=1).float()
+        distances = torch.cat([sides for _, sides in outputs], dim=1).float().clamp(max=6).exp() * self.strides
         boxes = torch.cat([self.centres - distances[..., :2], self.centres + distances[..., 2:]], dim=2)
         return logits, boxes
 

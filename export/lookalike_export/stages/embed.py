@@ -48,10 +48,10 @@ class Embedder(nn.Module):
         x = x * F.interpolate(grown, size=(self.size, self.size), mode="bilinear", align_corners=False)
         maps = self.backbone(x)
         features = torch.cat([self._pool(maps[0], grown), self._around_landmarks(maps[16], keypoints)], dim=1)
-        colours = self.colours(crops, mask)
+        colours, shades = self.colours(crops, mask)
         dropped = self.dropout(features)
         return {
-            "embedding": F.normalize(self.vector(torch.cat([features, 2 * colours], dim=1)), dim=1, eps=1e-6),
+            "embedding": F.normalize(self.vector(torch.cat([features, 2 * shades], dim=1)), dim=1, eps=1e-6),
             "category": self.category(dropped),
             "pattern": self.pattern(dropped),
             "material": self.material(dropped),

@@ -30,8 +30,8 @@ def assign(
     logits (a, c), boxes (a, 4), true_boxes (g, 4), true_classes (g,). Returns for each cell the index of its
     garment, -1 for background, and the IoU of its predicted box with that garment's.
     """
-    owner = torch.full((len(logits),), -1, dtype=torch.long)
-    quality = torch.zeros(len(logits))
+    owner = torch.full((len(logits),), -1, dtype=torch.long, device=logits.device)
+    quality = torch.zeros(len(logits), device=logits.device)
     if len(true_boxes) == 0:
         return owner, quality
     offsets = torch.cat([centres[:, None] - true_boxes[None, :, :2], true_boxes[None, :, 2:] - centres[:, None]], dim=2)
@@ -59,12 +59,21 @@ def assign(
 
 
 def detection_loss(
-    logits: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor, truth: list[tuple[Tensor, Tensor]]
+    logits: Tensor,
+    boxes: Tensor,
+    centres: Tensor,
+    strides: Tensor,
+    truth: list[tuple[Tensor, Tensor]],
+    *,
+    known: Tensor,
 ) -> dict[str, Tensor]:
-    """Quality focal loss (Li et al., NeurIPS 2020) and twice the GIoU loss, normalised by the summed quality."""
+    """Quality focal loss (Li et al., NeurIPS 2020) and twice the GIoU loss, normalised by the summed quality.
+
+    known (n, c) is 0 for classes that may be on a photo without a box: their scores are left alone.
+    """
     target = torch.zeros_like(logits)
     box_loss = boxes.sum() * 0
-    weight_sum = torch.zeros(())
+    weight_sum = boxes.new_zeros(())
     for i, (true_boxes, true_classes) in enumerate(truth):
         owner, quality = assign(logits[i].detach(), boxes[i].detach(), centres, strides, true_boxes, true_classes)
         cells = (owner >= 0).nonzero().squeeze(1)
@@ -78,5 +87,6 @@ def detection_loss(
         weight_sum = weight_sum + weight.sum()
     probability = logits.sigmoid()
     focal = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * (probability - target).abs().pow(2)
+    focal = focal * known.unsqueeze(1)
     norm = weight_sum.clamp(min=1)
     return {"classes": focal.sum() / norm, "boxes": 2 * box_loss / norm}

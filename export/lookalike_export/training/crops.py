@@ -41,7 +41,8 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
     """One crop per garment: `crop` (3, size, size) uint8, `mask` (56, 56) float 0..1, `keypoints` (8, 3), `garment`.
 
     `keypoints` holds x, y in 0..1 of the crop and 1 where the landmark exists, 0 where it does not, -1 where
-    nothing is known (photos without landmarks).
+    nothing is known (photos without landmarks). Of the street garments that have no landmarks (shoes, bags, hats) the
+    share `without_landmarks` takes part.
     """
 
     def __init__(
@@ -52,16 +53,15 @@ class GarmentCrops(Dataset[dict[str, torch.Tensor]]):
         rendered: list[RenderedGarment] | None = None,
         size: int = CROP_SIZE,
         train: bool = True,
-        landmarks_only: bool = False,
+        without_landmarks: float = 1.0,
         worn: Crop | None = None,
         flat: Crop | None = None,
     ) -> None:
-        self.sources: list[Source] = [
-            (p.path, g)
-            for p in street
-            for g in p.garments
-            if min(g.box[2:]) >= 6 and (g.keypoints is not None or not landmarks_only)
-        ]
+        worn_garments = [(p.path, g) for p in street for g in p.garments if min(g.box[2:]) >= 6]
+        bare = [s for s in worn_garments if s[1].keypoints is None]
+        some = np.random.default_rng(0).permutation(len(bare))[: round(without_landmarks * len(bare))]
+        self.sources: list[Source] = [s for s in worn_garments if s[1].keypoints is not None]
+        self.sources += [bare[i] for i in some]
         self.sources += [item for item in items or () if item.mask is not None]
         self.sources += rendered or []
         self.size, self.train = size, train

@@ -24,7 +24,7 @@ from lookalike_export.training.views import Sample, Views
 
 __all__ = ["train"]
 
-_SIZE = 128
+_SIZE = 160  # learnt at, and served a little larger: objects seem smaller there (Touvron et al., FixRes, NeurIPS 2019)
 _LABELLED = 17  # the first entries of CATEGORIES are the home photos' own labels
 
 
@@ -42,18 +42,39 @@ def _loss(model: TrainedEmbedder, batch: dict[str, Tensor]) -> dict[str, Tensor]
     toward = -(proxies.log_softmax(dim=1) + (allowed + 1e-9).log()).logsumexp(dim=1)
     return {
         "category": torch.where(known, exact, among).mean(),
-        "views": 0.7 * _same_under_views(vectors),
-        "proxies": 0.4 * toward.mean(),
+        "views": 0.7 * model.memory.contrast(vectors, batch["index"].repeat_interleave(2)),
+        "proxies": 0.6 * toward.mean(),
         "pattern": 0.5 * _where_known(described["pattern"], batch["pattern"].repeat_interleave(2)),
         "material": 0.3 * _where_known(described["material"], batch["material"].repeat_interleave(2)),
     }
 
 
-def _same_under_views(vectors: Tensor, *, temperature: float = 0.08) -> Tensor:
-    """InfoNCE over a batch (van den Oord et al., 2018): rows 2i and 2i + 1 show one garment."""
-    similar = vectors @ vectors.t() / temperature
-    similar = similar.masked_fill(torch.eye(len(vectors), dtype=torch.bool), float("-inf"))
-    return F.cross_entropy(similar, torch.arange(len(vectors)) ^ 1)
+class Memory(nn.Module):
+    """Vectors of past batches, which make many more garments to be told apart than a batch holds (Wang et al., XBM,
+    CVPR 2020)."""
+
+    vectors: Tensor  # (m, d)
+    owners: Tensor  # (m,), -1 where nothing is kept yet
+
+    def __init__(self, *, size: int, width: int, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.register_buffer("vectors", torch.zeros(size, width), persistent=False)
+        self.register_buffer("owners", torch.full((size,), -1), persistent=False)
+
+    def contrast(self, vectors: Tensor, owners: Tensor) -> Tensor:
+        """InfoNCE (van den Oord et al., 2018); rows 2i and 2i + 1 show one garment, `owners` (n,) say which."""
+        here = vectors @ vectors.t() / self.temperature
+        here = here.masked_fill(torch.eye(len(vectors), dtype=torch.bool, device=vectors.device), float("-inf"))
+        past = vectors @ self.vectors.t() / self.temperature
+        useless = (self.owners < 0) | (owners.unsqueeze(1) == self.owners)
+        similar = torch.cat([here, past.masked_fill(useless, float("-inf"))], dim=1)
+        self._keep(vectors.detach(), owners)
+        return F.cross_entropy(similar, torch.arange(len(vectors), device=vectors.device) ^ 1)
+
+    def _keep(self, vectors: Tensor, owners: Tensor) -> None:
+        self.vectors = torch.cat([vectors, self.vectors])[: len(self.vectors)]
+        self.owners = torch.cat([owners, self.owners])[: len(self.owners)]
 
 
 def _where_known(logits: Tensor, label: Tensor) -> Tensor:
@@ -68,6 +89,7 @@ class TrainedEmbedder(Embedder):
     def __init__(self, *, size: int, pretrained: bool = True) -> None:
         super().__init__(size=size, pretrained=pretrained)
         self.proxies = nn.Parameter(torch.randn(len(CATEGORIES), self.vector.out_features))
+        self.memory = Memory(size=2048, width=self.vector.out_features)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-__all__ = ["Plan", "fit", "load_weights", "make_loader", "seed_everything", "start_from"]
+__all__ = ["Plan", "device", "fit", "load_weights", "make_loader", "seed_everything", "start_from"]
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
@@ -46,15 +47,27 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _quiet_worker(_: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 def make_loader(
-    dataset: Dataset[Any], *, batch: int, shuffle: bool, workers: int = 1, collate: Callable[..., Any] | None = None
+    dataset: Dataset[Any],
+    *,
+    batch: int,
+    shuffle: bool,
+    workers: int | None = None,
+    collate: Callable[..., Any] | None = None,
 ) -> DataLoader[Any]:
-    """A loader whose workers leave the cores to the network."""
+    """A loader whose workers leave the cores to the network; a GPU that computes elsewhere leaves them all."""
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 2) - 1) if device().type == "cuda" else 1
     return DataLoader(
         dataset,
         batch,
@@ -131,7 +144,7 @@ class _Run(Generic[M]):
         """Continue where `last.pt` stopped, if there is one."""
         checkpoint = self.folder / "last.pt"
         if checkpoint.exists():
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            state = torch.load(checkpoint, map_location=device(), weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.model.load_state_dict(state["average"])
             self.average.steps = state["steps"]
@@ -180,18 +193,18 @@ def fit(
     `loss` returns named terms that are summed. Returns the model with averaged weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, plan, steps=plan.epochs * len(loader), folder=folder)
     run.resume()
     for epoch in range(len(run.history), plan.epochs):
         started = time.perf_counter()
         terms = _epoch(run, loader, loss, label=f"epoch {epoch + 1}/{plan.epochs}")
         judge = (epoch + 1) % evaluate_every == 0 or epoch + 1 == plan.epochs
-        judged = evaluate(run.average.model) if judge else {}
+        judged = evaluate(copy.deepcopy(run.average.model).cpu()) if judge else {}
         run.history.append({**terms, **judged, "seconds": time.perf_counter() - started})
         print(json.dumps({"epoch": epoch + 1, **{k: round(v, 4) for k, v in run.history[-1].items()}}), flush=True)
         run.keep()
-    return run.average.model
+    return run.average.model.cpu()
 
 
 def _epoch(
@@ -200,7 +213,7 @@ def _epoch(
     run.model.train()
     sums: dict[str, float] = {}
     for batch in tqdm(loader, desc=label, mininterval=10, leave=False):
-        terms = loss(run.model, batch)
+        terms = loss(run.model, _moved(batch))
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             raise FloatingPointError(
@@ -210,6 +223,17 @@ def _epoch(
         for key, value in terms.items():
             sums[key] = sums.get(key, 0.0) + value.item() / len(loader)
     return sums
+
+
+def _moved(batch: Any) -> Any:  # noqa: ANN401 - whatever a loader collates
+    """The batch on the device of the model."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device(), non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: _moved(value) for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(_moved(value) for value in batch)
+    return batch
 
 
 def _draw(history: list[dict[str, float]], path: Path) -> None:

@@ -20,8 +20,10 @@ __all__ = [
     "Pixels",
     "StreetGarment",
     "StreetPhoto",
+    "TaggedPhoto",
     "load_items",
     "load_street",
+    "load_tagged",
     "read_image",
     "read_mask",
 ]
@@ -67,6 +69,14 @@ class ItemPhoto:
     garment: int
     label: str
     mask: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedPhoto:
+    """A street photo of which only the garments' classes are known, sorted."""
+
+    path: Path
+    garments: tuple[int, ...]
 
 
 def read_image(path: Path) -> Pixels:
@@ -124,6 +134,22 @@ def load_street(data: Path, split: str) -> list[StreetPhoto]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'coco.json'} is not laid out as expected: {error!r}") from error
+
+
+def load_tagged(data: Path, split: str) -> list[TaggedPhoto]:
+    """Read the photos of one split from `street/tagged/tags.json`; tags that are no garments (skin, hair) are left."""
+    folder = data / "street" / "tagged"
+    try:
+        return [
+            TaggedPhoto(
+                folder / "images" / row["file_name"],
+                tuple(sorted(GARMENTS.index(tag) for tag in row["coarse_tags"] if tag in GARMENTS)),
+            )
+            for row in _read_json(folder / "tags.json")
+            if row["split"] == split
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / 'tags.json'} is not laid out as expected: {error!r}") from error
 
 
 def load_items(data: Path, split: str, *, masks: dict[str, Path] | None = None) -> list[ItemPhoto]:

@@ -63,17 +63,23 @@ def rendered_scenes(cache: Path, *, outfits: int, singles: int, seed: int = 1) -
     return scenes
 
 
-def rendered_items(cache: Path, *, count: int, views: int = 2, seed: int = 2) -> list[list[RenderedGarment]]:
-    """Several views of each of `count` items; lists of views, one list per item."""
+def rendered_items(
+    cache: Path, *, count: int, views: int = 2, first: int = 0, seed: int = 2, only: range | None = None
+) -> list[list[RenderedGarment]]:
+    """Several views, from the `first` on, of each of `count` items or of those of them that `only` names.
+
+    Returns lists of views, one list per item.
+    """
     found = []
-    for item in make_items(count, seed=seed):
+    items = make_items(count, seed=seed)
+    for item in items if only is None else [items[i] for i in only]:
         shots = [
             _kept(
                 cache / _name(f"item-{seed}-{item.id}-{view}"),
                 partial(render_item, item, view=view, size=320),
                 single=True,
             )
-            for view in range(views)
+            for view in range(first, first + views)
         ]
         found.append([shot.garments[0] for shot in shots])
     return found

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lookalike_export.stages.segment import Segmenter
+from lookalike_export.training.augment import Crop
 from lookalike_export.training.crops import GarmentCrops
 from lookalike_export.training.foreground import foreground_masks
 from lookalike_export.training.loop import Plan, fit, make_loader, seed_everything, start_from
@@ -49,7 +50,8 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     paths = sorted((data / "items" / "train" / "images").glob("*.jpg"))
     masks = foreground_masks(paths, cache=arguments.build / "cache" / "items_masks")
     items = [i for i in load_items(data, "train", masks=masks) if i.mask is not None]
-    crops = GarmentCrops(load_street(data, "train"), items[:: max(1, len(items) // 1200)])
+    near = Crop(margin=(0.02, 0.25), shift=0.05)  # boxes are good by now: a narrower world is learnt better
+    crops = GarmentCrops(load_street(data, "train"), items[:: max(1, len(items) // 800)], worn=near)
     judged = GarmentCrops(load_street(data, "public_test"), train=False)
     plan = Plan(epochs=arguments.epochs or 8, batch=32, trunk_rate=6e-4, head_rate=3e-3)
     loader = make_loader(judged, batch=64, shuffle=False, workers=0)

@@ -24,8 +24,8 @@ from lookalike_export.training.augment import (
     warp,
 )
 from lookalike_export.training.crops import MIRRORED
+from lookalike_export.training.painting import paint_fabric
 from lookalike_export.training.photos import Pixels, read_image
-from lookalike_service.wardrobe import fabric
 
 __all__ = ["Sample", "Views"]
 
@@ -69,6 +69,7 @@ class Views(Dataset[dict[str, Tensor]]):
         return {
             **{key: torch.stack([view[key] for view in views]) for key in views[0]},
             "allowed": allowed,
+            "index": torch.tensor(index),
             "pattern": torch.tensor(sample.pattern),
             "material": torch.tensor(sample.material),
         }
@@ -82,7 +83,7 @@ class Views(Dataset[dict[str, Tensor]]):
         from_served = matrix @ np.vstack([cv2.invertAffineTransform(served), [0, 0, 1]])
         mask = warp(_full_size(sample.mask), from_served, self.size, fill=(0,))
         crop = warp(image, matrix, self.size, fill=GREY)
-        crop = _as_still(crop, rng) if rng.random() < 0.15 else jitter_light(crop, rng)
+        crop = _as_still(crop, rng) if rng.random() < 0.25 else jitter_light(crop, rng)
         keypoints = sample.keypoints.copy()
         keypoints[:, :2] = transform_points(keypoints[:, :2] * CROP_SIZE, from_served) / self.size + rng.normal(
             0, 0.015, (8, 2)
@@ -90,14 +91,27 @@ class Views(Dataset[dict[str, Tensor]]):
         keypoints = keypoints[list(MIRRORED)] if mirrored else keypoints
         if rng.random() < 0.15:
             keypoints[:, 2] = 0
-        soft = cv2.resize(mask, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA)
-        if rng.random() < 0.08:
-            soft[:] = 255
+        soft = _misjudged(np.asarray(cv2.resize(mask, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA)), rng)
         return {
             "crops": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
             "mask": torch.from_numpy(soft.astype(np.float32) / 255),
             "keypoints": torch.from_numpy(keypoints.astype(np.float32)),
         }
+
+
+def _misjudged(mask: Pixels, rng: np.random.Generator) -> Pixels:
+    """What the segment stage makes of a garment in worse light: too wide, too narrow, a piece lost, or everything."""
+    chance = rng.random()
+    if chance < 0.06:
+        return np.full_like(mask, 255)
+    if chance < 0.3:
+        kernel = np.ones((int(rng.integers(2, 5)),) * 2, np.uint8)
+        return np.asarray((cv2.dilate if rng.random() < 0.5 else cv2.erode)(mask, kernel), np.uint8)
+    if chance < 0.4:
+        side = int(rng.integers(6, 20))
+        y, x = rng.integers(0, mask.shape[0] - side, 2)
+        mask[y : y + side, x : x + side] = 0
+    return mask
 
 
 def _full_size(mask: Pixels) -> Pixels:
@@ -121,24 +135,10 @@ def _as_still(crop: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _painted(image: Pixels, sample: Sample, served: npt.NDArray[np.float64], seed: int) -> Pixels:
-    """Put a rendered fabric on the garment, keeping its folds and shades; the pattern follows from the seed."""
+    """A rendered fabric on the garment; the pattern follows from the seed."""
     height, width = image.shape[:2]
     mask = cv2.warpAffine(
         _full_size(sample.mask), cv2.invertAffineTransform(served), (width, height), flags=cv2.INTER_LINEAR
     )
-    weight = mask[..., None].astype(np.float32) / 255
     rng = np.random.default_rng(seed)
-    palette = [(int(r), int(g), int(b)) for r, g, b in (rng.integers(10, 245, 3) for _ in range(3))]
-    cloth = fabric(
-        PATTERNS[seed % len(PATTERNS)], palette=palette, scale=float(rng.uniform(2.0, 7.0)), seed=seed, size=256
-    )
-    side = int(max(sample.box[2:]) + 1)
-    cloth = cv2.resize(cloth, (side, side), interpolation=cv2.INTER_AREA if side < 256 else cv2.INTER_LINEAR)
-    x, y = int(sample.box[0]), int(sample.box[1])
-    tiled = np.take(
-        np.take(cloth, (np.arange(height) - y) % side, axis=0), (np.arange(width) - x) % side, axis=1
-    ).astype(np.float32)
-    light = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.0).astype(np.float32)
-    mean = max(float((light * weight[..., 0]).sum() / max(weight.sum(), 1)), 25.0)
-    shaded = tiled * np.clip(light / mean, 0.35, 1.5)[..., None]
-    return np.asarray(np.clip(image * (1 - weight) + shaded * weight, 0, 255), np.uint8)
+    return paint_fabric(image, np.asarray(mask, np.uint8), sample.box, pattern=PATTERNS[seed % len(PATTERNS)], rng=rng)
