@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike_service.model import Box, Garment, Label, Source, Vocabularies
+from lookalike_service.refining import box_around_mask, weighed_score
 
 __all__ = ["Arrays", "read_garments"]
 
@@ -18,21 +19,33 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 def read_garments(arrays: Arrays, *, vocabularies: Vocabularies, detected: Sequence[str]) -> tuple[Garment, ...]:
     """Turn the outputs of an ensemble, each with one row per garment, into garments.
 
-    `detected` are the detector's own classes. Landmarks move from the crop to the photo; labels are sorted,
-    likeliest first. A head that the encoder lacks has no vocabulary, and its output, if there is one, is left out.
+    `detected` are the detector's own classes. A detection's box is drawn to its mask and its score weighed with what
+    the later stages saw (refining.py); detections come surest first, regions in the order asked for. Landmarks move
+    from the crop to the photo; labels are sorted, likeliest first. A head that the encoder lacks has no vocabulary,
+    and its output, if there is one, is left out.
     """
-    return tuple(_garment(arrays, row, vocabularies, detected) for row in range(len(arrays["embedding"])))
+    garments = [_garment(arrays, row, vocabularies, detected) for row in range(len(arrays["embedding"]))]
+    if all(garment.source is Source.DETECTED for garment in garments):
+        garments.sort(key=lambda garment: -garment.score)
+    return tuple(garments)
 
 
 def _garment(arrays: Arrays, row: int, vocabularies: Vocabularies, detected: Sequence[str]) -> Garment:
     crop_box = _box(arrays["crop_box"][row])
     categories = _labels(vocabularies.category, arrays.get("category"), row)
+    chances = _coarse_chances(categories)
+    source = Source(int(arrays["source"][row]))
+    box, score = _box(arrays["garment_box"][row]), float(arrays["garment_score"][row])
+    garment_class = _detected(detected, int(arrays["garment_class"][row]))
+    if source is Source.DETECTED:
+        box, certainty = box_around_mask(arrays["mask"][row], crop_box=crop_box, detected=box)
+        score = weighed_score(score, certainty=certainty, agreement=chances.get(garment_class))
     return Garment(
-        box=_box(arrays["garment_box"][row]),
+        box=box,
         crop_box=crop_box,
-        score=float(arrays["garment_score"][row]),
-        source=Source(int(arrays["source"][row])),
-        category=_coarse(categories),
+        score=score,
+        source=source,
+        category=max(chances, key=chances.__getitem__, default=""),
         categories=categories,
         colours=tuple(label for label in _labels(vocabularies.colour, arrays.get("colours"), row) if label.score > 0),
         patterns=_labels(vocabularies.pattern, arrays.get("pattern"), row),
@@ -40,7 +53,7 @@ def _garment(arrays: Arrays, row: int, vocabularies: Vocabularies, detected: Seq
         landmarks=_on_photo(arrays["keypoints"][row], crop_box),
         mask=arrays["mask"][row],
         embedding=arrays["embedding"][row],
-        detected=_detected(detected, int(arrays["garment_class"][row])),
+        detected=garment_class,
     )
 
 
@@ -60,13 +73,13 @@ def _detected(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else ""
 
 
-def _coarse(categories: Sequence[Label]) -> str:
-    """The part before the slash whose fine categories are likeliest together; "" when there is no such head."""
+def _coarse_chances(categories: Sequence[Label]) -> dict[str, float]:
+    """Summed probability of each part before the slash; empty when there is no such head."""
     sums: dict[str, float] = {}
     for label in categories:
         coarse = label.name.partition("/")[0]
         sums[coarse] = sums.get(coarse, 0.0) + label.score
-    return max(sums, key=sums.__getitem__, default="")
+    return sums
 
 
 def _on_photo(keypoints: npt.NDArray[np.float32], crop_box: Box) -> npt.NDArray[np.float32]:

@@ -24,6 +24,7 @@ from lookalike_service.errors import (
     RegionInvalid,
 )
 from lookalike_service.model import Box, Found, Source
+from lookalike_service.refining import weighed_score
 from lookalike_service.triton import TritonFinder
 from support_glue import REPOSITORY
 
@@ -82,7 +83,7 @@ async def two_garments(request: Message) -> Arrays:
         "garment_class": np.array([2, -1], np.int32),
         "source": np.array([0, 1], np.int32),
         "keypoints": keypoints,
-        "mask": np.full((2, 56, 56), 7, np.uint8),
+        "mask": np.full((2, 56, 56), 255, np.uint8),
         "embedding": np.eye(2, 256, dtype=np.float32),
         "category": category,
         "pattern": np.array([[0.1, 0.5, 0.1, 0.1, 0.1, 0.1]] * 2, np.float32),
@@ -142,7 +143,8 @@ def test_a_garment_is_read_whole() -> None:
     assert [label.score for label in top.categories] == sorted((label.score for label in top.categories), reverse=True)
     assert [(label.name, label.score) for label in top.colours] == [("red", 0.75), ("beige", 0.25)]
     assert top.patterns[0].name == "striped" and top.materials[0].name == "leather"
-    assert (top.source, top.detected) == (Source.DETECTED, "dress") and top.score == pytest.approx(0.9)
+    assert (top.source, top.detected) == (Source.DETECTED, "dress")
+    assert top.score == pytest.approx(weighed_score(0.9, certainty=1.0, agreement=top.categories[0].score))
     assert top.embedding.shape == (256,) and top.mask.shape == (56, 56)
     assert (given.source, given.detected, given.category) == (Source.REGION, "", "shorts")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lookalike_export.accuracy.asking import Figures, Vectors, as_jpeg, each, mean_by, nearest
-from lookalike_export.accuracy.changes import another_view, dice, film_still, paste_onto, wall
 from lookalike_export.stages.vocabulary import GARMENTS
+from lookalike_export.training.changes import another_view, dice, film_still, paste_onto, wall
 from lookalike_export.training.foreground import foreground_masks
 from lookalike_export.training.photos import ItemPhoto, Pixels, load_items, read_image, read_mask
 from lookalike_service.model import Garment, GarmentFinder

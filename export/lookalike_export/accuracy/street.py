@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike_export.accuracy.asking import MOST, Figures, as_jpeg, each, mean_by, nearest, region_of
-from lookalike_export.accuracy.changes import another_view, dice, paste_onto, wall
 from lookalike_export.stages.colours import named_shares
 from lookalike_export.stages.vocabulary import COLOURS, GARMENTS, MATERIALS, PATTERNS, material_of
+from lookalike_export.training.changes import another_view, dice, paste_onto, wall
 from lookalike_export.training.crops import mask_box
 from lookalike_export.training.painting import paint_fabric
 from lookalike_export.training.photos import Pixels, StreetGarment, StreetPhoto, load_street, read_image

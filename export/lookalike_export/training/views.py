@@ -20,9 +20,8 @@ from lookalike_export.training.augment import (
     crop_matrix,
     jitter_light,
     random_crop_matrix,
-    transform_points,
-    warp,
 )
+from lookalike_export.training.changes import paste_onto, wall
 from lookalike_export.training.crops import MIRRORED
 from lookalike_export.training.painting import paint_fabric
 from lookalike_export.training.photos import Pixels, read_image
@@ -48,11 +47,12 @@ class Sample:
 
 
 class Views(Dataset[dict[str, Tensor]]):
-    """Two varied views of each garment, as the served crop would show them."""
+    """Two views of each garment as the served crop would show them: one as in a catalog, one as a shopper's photo."""
 
     def __init__(self, samples: list[Sample], *, size: int) -> None:
         self.samples, self.size = samples, size
-        self.crop = Crop(margin=(-0.25, 0.35), shift=0.1, rotation=18.0, stretch=0.1)
+        self.mild = Crop(margin=(-0.05, 0.3), shift=0.05, rotation=6.0, stretch=0.04)
+        self.strong = Crop(margin=(-0.3, 0.35), shift=0.1, rotation=22.0, stretch=0.1)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -60,10 +60,13 @@ class Views(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
         sample = self.samples[index]
-        paint = int(rng.integers(2**31)) if sample.other is None and rng.random() < 0.15 else -1
+        paint = int(rng.integers(2**31)) if sample.other is None and rng.random() < 0.3 else -1
         if paint >= 0:
             sample = replace(sample, pattern=paint % len(PATTERNS))
-        views = [self._view(s or sample, paint, rng) for s in (sample, sample.other)]
+        views = [
+            self._view(sample, paint, self.mild, rng),
+            self._view(sample.other or sample, paint, self.strong, rng),
+        ]
         allowed = torch.zeros(len(CATEGORIES))
         allowed[list(sample.allowed)] = 1
         return {
@@ -74,20 +77,26 @@ class Views(Dataset[dict[str, Tensor]]):
             "material": torch.tensor(sample.material),
         }
 
-    def _view(self, sample: Sample, paint: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _view(self, sample: Sample, paint: int, how: Crop, rng: np.random.Generator) -> dict[str, Tensor]:
         image = read_image(sample.path)
         served = crop_matrix(sample.box, size=CROP_SIZE)
         if paint >= 0:
             image = _painted(image, sample, served, paint)
-        matrix, mirrored = random_crop_matrix(sample.box, size=self.size, crop=self.crop, rng=rng)
-        from_served = matrix @ np.vstack([cv2.invertAffineTransform(served), [0, 0, 1]])
-        mask = warp(_full_size(sample.mask), from_served, self.size, fill=(0,))
-        crop = warp(image, matrix, self.size, fill=GREY)
-        crop = _as_still(crop, rng) if rng.random() < 0.25 else jitter_light(crop, rng)
+        strong = how is self.strong
+        if strong and rng.random() < 0.4:
+            other = read_image(self.samples[int(rng.integers(len(self.samples)))].path)
+            image = paste_onto(image, _on_photo(sample, served, image), wall(other, rng))
+        matrix, mirrored = random_crop_matrix(sample.box, size=self.size, crop=how, rng=rng)
+        view = np.vstack([matrix, [0, 0, 1]])
+        if strong:
+            view = _tilt(self.size, rng) @ view
+        from_served = view @ np.vstack([cv2.invertAffineTransform(served), [0, 0, 1]])
+        mask = _project(_full_size(sample.mask), from_served, self.size, fill=(0,))
+        crop = _project(image, view, self.size, fill=GREY)
+        crop = _as_still(crop, rng) if strong and rng.random() < 0.3 else jitter_light(crop, rng)
         keypoints = sample.keypoints.copy()
-        keypoints[:, :2] = transform_points(keypoints[:, :2] * CROP_SIZE, from_served) / self.size + rng.normal(
-            0, 0.015, (8, 2)
-        )
+        points = cv2.perspectiveTransform((keypoints[None, :, :2] * CROP_SIZE).astype(np.float64), from_served)[0]
+        keypoints[:, :2] = points / self.size + rng.normal(0, 0.015, (8, 2))
         keypoints = keypoints[list(MIRRORED)] if mirrored else keypoints
         if rng.random() < 0.15:
             keypoints[:, 2] = 0
@@ -97,6 +106,35 @@ class Views(Dataset[dict[str, Tensor]]):
             "mask": torch.from_numpy(soft.astype(np.float32) / 255),
             "keypoints": torch.from_numpy(keypoints.astype(np.float32)),
         }
+
+
+def _tilt(size: int, rng: np.random.Generator, *, strength: float = 0.08) -> npt.NDArray[np.float64]:
+    """A homography of the square onto itself with its corners moved, as a camera held askew would."""
+    square = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
+    moved = square + rng.uniform(-strength, strength, (4, 2)) * size
+    return np.asarray(cv2.getPerspectiveTransform(square, moved.astype(np.float32)), np.float64)
+
+
+def _project(image: Pixels, matrix: npt.NDArray[np.float64], size: int, *, fill: tuple[int, ...]) -> Pixels:
+    """Apply a homography; shrinks first where a single bilinear step would alias."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    if scale < 0.6:
+        shrink = scale * 1.2
+        image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix = matrix @ np.diag([1 / shrink, 1 / shrink, 1])
+    projected = cv2.warpPerspective(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
+    return np.asarray(projected, np.uint8)
+
+
+def _on_photo(sample: Sample, served: npt.NDArray[np.float64], image: Pixels) -> Pixels:
+    """The sample's mask (h, w) where its crop lies on the photo."""
+    height, width = image.shape[:2]
+    mask = cv2.warpAffine(
+        _full_size(sample.mask), cv2.invertAffineTransform(served), (width, height), flags=cv2.INTER_LINEAR
+    )
+    return np.asarray(mask, np.uint8)
 
 
 def _misjudged(mask: Pixels, rng: np.random.Generator) -> Pixels:
@@ -136,9 +174,6 @@ def _as_still(crop: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _painted(image: Pixels, sample: Sample, served: npt.NDArray[np.float64], seed: int) -> Pixels:
     """A rendered fabric on the garment; the pattern follows from the seed."""
-    height, width = image.shape[:2]
-    mask = cv2.warpAffine(
-        _full_size(sample.mask), cv2.invertAffineTransform(served), (width, height), flags=cv2.INTER_LINEAR
-    )
+    mask = _on_photo(sample, served, image)
     rng = np.random.default_rng(seed)
-    return paint_fabric(image, np.asarray(mask, np.uint8), sample.box, pattern=PATTERNS[seed % len(PATTERNS)], rng=rng)
+    return paint_fabric(image, mask, sample.box, pattern=PATTERNS[seed % len(PATTERNS)], rng=rng)
