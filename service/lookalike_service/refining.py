@@ -7,17 +7,20 @@ street photos, boxes drawn to the mask and scores weighed like this raise averag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from lookalike_service.model import Box
+from lookalike_service.model import Box, Garment
 
-__all__ = ["box_around_mask", "weighed_score"]
+__all__ = ["box_around_mask", "weighed_score", "without_doubles"]
 
 _INSIDE = 102  # mask level, 0.4 of 255: thin straps count, haze does not
 _BEYOND = 0.1  # of the detected box: what lies further out is a neighbour's
 _FEWEST = 20  # pixels of a mask that is to be trusted with a box
 _CATEGORY_WEIGHT = 0.1
+_SAME = 0.6  # overlap of two boxes, drawn to their masks, that are one garment
 _DOUBT = 1e-4  # a class that the encoder finds impossible does not erase a detection
 
 
@@ -59,3 +62,18 @@ def weighed_score(score: float, *, certainty: float, agreement: float | None) ->
     """
     weight = 1.0 if agreement is None else max(agreement, _DOUBT) ** _CATEGORY_WEIGHT
     return score * max(certainty, 0.05) * weight
+
+
+def without_doubles(garments: Sequence[Garment]) -> list[Garment]:
+    """Leave out what repeats a surer detection: the detector's two boxes of one garment have the same mask's box."""
+    kept: list[Garment] = []
+    for garment in garments:
+        if not any(k.detected == garment.detected and _overlap(k.box, garment.box) > _SAME for k in kept):
+            kept.append(garment)
+    return kept
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    shared = max(min(a.x1, b.x1) - max(a.x0, b.x0), 0.0) * max(min(a.y1, b.y1) - max(a.y0, b.y0), 0.0)
+    return shared / max((a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - shared, 1e-9)

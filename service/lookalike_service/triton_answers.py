@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike_service.model import Box, Garment, Label, Source, Vocabularies
-from lookalike_service.refining import box_around_mask, weighed_score
+from lookalike_service.refining import box_around_mask, weighed_score, without_doubles
 
 __all__ = ["Arrays", "read_garments"]
 
@@ -26,7 +26,7 @@ def read_garments(arrays: Arrays, *, vocabularies: Vocabularies, detected: Seque
     """
     garments = [_garment(arrays, row, vocabularies, detected) for row in range(len(arrays["embedding"]))]
     if all(garment.source is Source.DETECTED for garment in garments):
-        garments.sort(key=lambda garment: -garment.score)
+        garments = without_doubles(sorted(garments, key=lambda garment: -garment.score))
     return tuple(garments)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookalike_service.model import Box
-from lookalike_service.refining import box_around_mask, weighed_score
+from lookalike_service.model import Box, Garment, Source
+from lookalike_service.refining import box_around_mask, weighed_score, without_doubles
 
 CROP = Box(0.2, 0.1, 0.8, 0.7)  # a mask cell is 0.01 of the photo
 
@@ -61,3 +61,18 @@ def test_scores_fall_with_doubt_and_never_to_nothing() -> None:
     assert weighed_score(0.8, certainty=0.9, agreement=1.0) < sure
     assert 0 < weighed_score(0.8, certainty=0.0, agreement=0.0) < weighed_score(0.8, certainty=0.9, agreement=0.2)
     assert weighed_score(0.8, certainty=1.0, agreement=None) == pytest.approx(0.8)
+
+
+def detection(name: str, box: Box) -> Garment:
+    return Garment(
+        box, box, 0.5, Source.DETECTED, name, (), (), (), (), np.zeros((8, 3), np.float32),
+        np.zeros((56, 56), np.uint8), np.zeros(4, np.float32), detected=name,
+    )  # fmt: skip
+
+
+def test_a_double_goes_and_what_lies_apart_or_is_another_class_stays() -> None:
+    surest = detection("dress", Box(0.2, 0.2, 0.6, 0.8))
+    double = detection("dress", Box(0.22, 0.2, 0.6, 0.82))
+    apart = detection("dress", Box(0.7, 0.2, 0.9, 0.8))
+    belt = detection("belt", Box(0.2, 0.2, 0.6, 0.8))
+    assert without_doubles([surest, double, apart, belt]) == [surest, apart, belt]
