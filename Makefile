@@ -7,11 +7,12 @@ TORCH_INDEX ?=
 CATALOG ?=
 PHOTO ?=
 DATA ?= ../shared/data
+TARGET ?= onnx
 
-.PHONY: help demo serve test test-long check format proto accuracy train export clean
+.PHONY: help demo serve test test-long check format proto accuracy train export model-speed record clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## a photo in, lookalikes out: the whole stack on this machine, once (CATALOG=folder|cc0, PHOTO=file)
 	@$(BIN)/python -m lookalike_service.demo $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(PHOTO),--photo "$(PHOTO)")
@@ -40,8 +41,14 @@ accuracy: $(VENV)/.dev ## figures of the served ensemble on photographs (DATA=fo
 train: $(VENV)/.dev ## train one stage (STAGE=detect|keypoints|segment|embed, DATA=folder)
 	@$(BIN)/python -m lookalike_export train $(STAGE) --data $(DATA)
 
-export: $(VENV)/.dev ## write the ONNX file of every trained stage, checked against torch
-	@$(BIN)/python -m lookalike_export export
+export: $(VENV)/.dev ## write the models that Triton serves (STAGE=one, TARGET=onnx|tensorrt, FORCE=1)
+	@$(BIN)/python -m lookalike_export export $(STAGE) --target $(TARGET) $(if $(FORCE),--force)
+
+model-speed: $(VENV)/.dev ## time of each stage against plain EfficientNet-Lite0; writes build/model_speed.json
+	@$(BIN)/python -m lookalike_export.model_speed
+
+record: $(VENV)/.dev ## remember what make accuracy measured, in export/figures.json
+	@$(BIN)/python -m lookalike_export record
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build
