@@ -9,10 +9,10 @@ PHOTO ?=
 DATA ?= ../shared/data
 TARGET ?= onnx
 
-.PHONY: help demo serve test test-long check format proto accuracy train export model-speed record clean
+.PHONY: help demo serve test test-long contract check format proto accuracy train export model-speed record bench-import bench-reranking clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## a photo in, lookalikes out: the whole stack on this machine, once (CATALOG=folder|cc0, PHOTO=file)
 	@$(BIN)/python -m lookalike_service.demo $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(PHOTO),--photo "$(PHOTO)")
@@ -25,6 +25,9 @@ test: $(VENV)/.dev ## all tests
 
 test-long: $(VENV)/.dev ## the tests that take longer than their worth on every commit
 	@$(BIN)/python -m pytest tests -m long
+
+contract: $(VENV)/.dev ## the contract suites on all engines, or on yours (MILVUS_URI=, MILVUS_TOKEN=, DATABASE_URL=)
+	@$(if $(MILVUS_URI),MILVUS_URI='$(MILVUS_URI)') $(if $(MILVUS_TOKEN),MILVUS_TOKEN='$(MILVUS_TOKEN)') $(if $(DATABASE_URL),DATABASE_URL='$(DATABASE_URL)') $(BIN)/python -m pytest tests/contract
 
 check: $(VENV)/.dev ## formatting, lint, types, proto lint, stale stubs
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/buf lint && .ci/stubs-fresh $(BIN)/python
@@ -49,6 +52,12 @@ model-speed: $(VENV)/.dev ## time of each stage against plain EfficientNet-Lite0
 
 record: $(VENV)/.dev ## remember what make accuracy measured, in export/figures.json
 	@$(BIN)/python -m lookalike_export record
+
+bench-import: $(VENV)/.dev ## how much faster an unchanged import is; models of 60 ms, index in memory
+	@PYTHONPATH=tests $(BIN)/python tests/bench/import_again.py
+
+bench-reranking: $(VENV)/.dev ## what weighing colors does to the ten best
+	@PYTHONPATH=tests $(BIN)/python tests/bench/reranking.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lookalike_service.errors import ImageUnreadable
 from lookalike_service.filter import And, Comparison, Node, Or, without_not
-from lookalike_service.model import Box, Entry, Found, Garment, Label, Ranking, Source, Vocabularies
+from lookalike_service.model import Box, Entry, Found, Garment, IndexedView, Label, Ranking, Source, Vocabularies
 from lookalike_service.rows import grouped, row_of
 
 DIMENSION = 32
@@ -39,7 +39,10 @@ def vector(look: str, *, variation: str = "", amount: float = 0.05) -> npt.NDArr
 
 
 def photo(*garments: dict[str, Any]) -> bytes:
-    """A "photo" that FakeFinder can read: what is on it, as JSON. Keys: look, variation, category, box, score ..."""
+    """A "photo" that FakeFinder can read: what is on it, as JSON.
+
+    Keys: look, variation (of `vector`), category, box, score, colors (with their shares, largest first), pattern.
+    """
     return json.dumps(garments).encode()
 
 
@@ -93,7 +96,7 @@ def _garment(worn: dict[str, Any], *, box: Box, source: Source = Source.DETECTED
         source=source,
         category=category.split("/")[0],
         categories=(Label(category, 0.9),),
-        colours=tuple(Label(name, 0.5) for name in worn.get("colors", ["red"])),
+        colours=tuple(Label(name, share) for name, share in worn.get("colors", {"red": 0.5}).items()),
         patterns=(Label(worn.get("pattern", "solid"), 0.8),),
         materials=(),
         landmarks=np.full((8, 3), 0.5, np.float32),
@@ -103,11 +106,12 @@ def _garment(worn: dict[str, Any], *, box: Box, source: Source = Source.DETECTED
 
 
 class MemoryIndex:
-    """An Index in a dictionary, searched exactly; `failure` is raised instead of answering."""
+    """An Index in a dictionary, searched exactly; `failure` is raised instead, `gate` holds searches back."""
 
     def __init__(self) -> None:
         self.catalogs: dict[str, dict[str, Entry]] = {}
         self.failure: Exception | None = None
+        self.gate: asyncio.Event | None = None
         self.searches = 0
         self.upserted = 0
 
@@ -124,6 +128,8 @@ class MemoryIndex:
         timeout: float | None = None,
     ) -> list[Ranking]:
         self.searches += 1
+        if self.gate:
+            await self.gate.wait()
         tree = without_not(filter) if filter else None
         entries = [entry for entry in self._entries(catalog).values() if tree is None or holds(tree, entry)]
         matrix = np.array([entry.view.embedding for entry in entries], np.float32).reshape(-1, vectors.shape[1])
@@ -140,6 +146,18 @@ class MemoryIndex:
     async def delete(self, catalog: str, view_ids: Sequence[str], *, timeout: float | None = None) -> None:
         for view_id in view_ids:
             self._entries(catalog).pop(view_id, None)
+
+    async def scan(self, catalog: str) -> AsyncIterator[Sequence[IndexedView]]:
+        entries = list(self._entries(catalog).values())
+        for begin in range(0, len(entries), 100):
+            yield [
+                IndexedView(entry.view.id, entry.product.id, entry.product.indexed_revision)
+                for entry in entries[begin : begin + 100]
+            ]
+
+    async def revisions(self, catalog: str, view_ids: Sequence[str]) -> dict[str, int]:
+        entries = self._entries(catalog)
+        return {id: entries[id].product.indexed_revision for id in view_ids if id in entries}
 
     async def close(self) -> None:
         self.catalogs.clear()

@@ -66,9 +66,12 @@ class Script:
     time_remaining: list[float] = field(default_factory=list)
     trailing: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
-    # Imports: after how many answers each stream is cut, products that fail, and a gate that holds answers back.
+    # Imports: after how many answers each stream is cut, products that fail, what products are answered at first (the
+    # last answer of a product stays when `lasting` names it), and a gate that holds answers back.
     cuts: deque[int] = field(default_factory=deque)
     failing: set[str] = field(default_factory=set)
+    passing: dict[str, deque[status_pb2.Status]] = field(default_factory=dict)
+    lasting: set[str] = field(default_factory=set)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     imported: list[list[str]] = field(default_factory=list)
 
@@ -118,9 +121,12 @@ class Script:
             taking.cancel()
 
     def _outcome(self, name: str, *, position: int) -> ImportProductsResponse:
-        if name and name not in self.failing:
-            return ImportProductsResponse(position=position, name=name, outcome=IMPORT_OUTCOME_CREATED)
         error = failure(grpc.StatusCode.INVALID_ARGUMENT, "the image is truncated", reason="IMAGE_UNREADABLE")
+        passing = self.passing.get(name)
+        if passing:
+            error = passing[0] if name in self.lasting else passing.popleft()
+        elif name and name not in self.failing:
+            return ImportProductsResponse(position=position, name=name, outcome=IMPORT_OUTCOME_CREATED)
         return ImportProductsResponse(position=position, name=name, outcome=IMPORT_OUTCOME_FAILED, error=error)
 
     async def record_views(self, requests: AsyncIterator[RecordViewsRequest], context: Context) -> Message:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from fakes import FakeFinder, MemoryIndex, photo
 from lookalike.v1 import product_pb2, product_service_pb2
 from lookalike.v1.product_service_pb2_grpc import ProductServiceStub
 from lookalike.v1.search_service_pb2_grpc import SearchServiceStub
+from lookalike_service.database import DatabaseOptions, open_database
 from lookalike_service.images import Images
 from lookalike_service.server import Gateway, build
 from lookalike_service.settings import Settings
@@ -60,22 +62,35 @@ class Shop:
         return answers
 
 
+async def open_store(folder: Path) -> SqlStore:
+    """The database `catalog.db` of a folder."""
+    return SqlStore(await open_database(DatabaseOptions(f"sqlite+aiosqlite:///{folder}/catalog.db")))
+
+
 @asynccontextmanager
-async def open_shop(**changes: Any) -> AsyncIterator[Shop]:  # noqa: ANN401 - any setting
-    """Serve over fakes, a SQLite file and a folder of images; catalogs `default` and `other` exist."""
+async def open_shop(
+    *,
+    images: str = "file",
+    finder: FakeFinder | None = None,
+    **changes: Any,  # noqa: ANN401 - any setting
+) -> AsyncIterator[Shop]:
+    """Serve over fakes, a SQLite file and a folder of images; catalogs `default` and `other` exist.
+
+    `images` is the kind of place, as fsspec calls it, where photographs go.
+    """
     values = {"address": "127.0.0.1:0", "catalogs": "default,other", "token_keys": "0123456789abcdef", **changes}
     settings = Settings(**values)
-    finder, index = FakeFinder(), MemoryIndex()
+    finder, index = finder or FakeFinder(), MemoryIndex()
     async with AsyncExitStack() as stack:
         path = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY))
-        store = await SqlStore.connect(f"sqlite+aiosqlite:///{path}/catalog.db")
+        store = await open_store(Path(path))
         stack.push_async_callback(store.close)
-        images = Images(f"file://{path}/images")
-        gateway = await build(settings, finder=finder, index=index, store=store, images=images)
+        photographs = Images(f"{images}://{path}/images")
+        gateway = await build(settings, finder=finder, index=index, store=store, images=photographs)
         await gateway.start()
         stack.push_async_callback(gateway.stop, grace=1)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}"))
-        yield Shop(gateway, channel, finder, index, store, images, settings)
+        yield Shop(gateway, channel, finder, index, store, photographs, settings)
 
 
 def product(

@@ -1,4 +1,4 @@
-"""Imports: a bounded number of products under way, answers in order, cuts resumed by sending again."""
+"""Imports: a bounded number of products under way, answers in order, what fails in passing or is cut sent again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import grpc
 
@@ -19,8 +18,9 @@ from lookalike.errors import (
     ServerFault,
     Unavailable,
 )
+from lookalike.importing_window import Item, Window
 from lookalike.iteration import each
-from lookalike.status import error_from_rpc, status_from_error
+from lookalike.status import error_from_rpc, error_from_status, status_from_error
 from lookalike.v1.product_pb2 import Product
 from lookalike.v1.product_service_pb2 import IMPORT_OUTCOME_FAILED, ImportProductsRequest, ImportProductsResponse
 
@@ -30,65 +30,6 @@ Products = AsyncIterable[Product] | Iterable[Product]
 # What grpc.aio says, in place of the stream's own status, when a write meets a stream that has just ended.
 WRITE_FAILED = "Internal error from Core"
 ImportCall = grpc.aio.StreamStreamCall[ImportProductsRequest, ImportProductsResponse]
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    request: ImportProductsRequest
-    name: str
-    size: int
-    # Why the product cannot be sent; an empty request keeps its place in the stream.
-    refusal: LookalikeError | None = None
-
-
-class _Window:
-    """The products that were taken from the source and are not answered yet, oldest first."""
-
-    def __init__(self, *, most: int, most_bytes: int) -> None:
-        self._items: deque[_Item] = deque()
-        self._most = most
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._ended = False
-        self._changed = asyncio.Condition()
-        self.answered = 0
-        self.progress = time.monotonic()
-
-    @property
-    def empty(self) -> bool:
-        return not self._items
-
-    def _has_room(self, size: int) -> bool:
-        return not self._items or (len(self._items) < self._most and self._bytes + size <= self._most_bytes)
-
-    async def add(self, item: _Item) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._has_room(item.size))
-            if not self._items:
-                self.progress = time.monotonic()
-            self._items.append(item)
-            self._bytes += item.size
-            self._changed.notify_all()
-
-    async def end(self) -> None:
-        async with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    async def get(self, index: int) -> _Item | None:
-        """The product of that index, counted from the beginning of the import; None after the last one."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: index - self.answered < len(self._items) or self._ended)
-            place = index - self.answered
-            return self._items[place] if place < len(self._items) else None
-
-    async def pop(self) -> _Item:
-        async with self._changed:
-            item = self._items.popleft()
-            self._bytes -= item.size
-            self.answered += 1
-            self._changed.notify_all()
-            return item
 
 
 class Importer:
@@ -108,7 +49,8 @@ class Importer:
         self._caller = caller
         self._name_of = name_of
         self._timeout = timeout
-        self._window = _Window(most=max_in_flight, most_bytes=max_bytes_in_flight)
+        self._window = Window(most=max_in_flight, most_bytes=max_bytes_in_flight)
+        self._heard = time.monotonic()
         self._source_error: Exception | None = None
 
     async def run(self, products: Products) -> AsyncGenerator[ImportProductsResponse, None]:
@@ -122,16 +64,20 @@ class Importer:
         try:
             while True:
                 attempts += 1
-                answered = self._window.answered
+                settled = self._window.settled
                 try:
                     async with aclosing(self._stream()) as answers:
                         async for answer in answers:
+                            began = time.monotonic()
                             yield answer
                             # How long the receiver took is not the server's fault.
-                            self._window.progress = time.monotonic()
+                            self._window.forgive(time.monotonic() - began)
                     break
                 except (grpc.aio.AioRpcError, LookalikeError) as error:
-                    if self._window.answered > answered:
+                    if self._window.done:
+                        # Nothing is left that the server would be needed for.
+                        break
+                    if self._window.settled > settled:
                         attempts = 1
                     await self._wait_before_retry(error, attempts=attempts)
         finally:
@@ -159,26 +105,30 @@ class Importer:
         finally:
             await self._window.end()
 
-    def _item(self, product: Product) -> _Item:
+    def _item(self, product: Product) -> Item:
         request = ImportProductsRequest(product=product)
         name = request.product.name = self._name_of(product.name)
         try:
             check_size(request, name=name)
         except MessageTooLarge as refusal:
-            return _Item(ImportProductsRequest(), name, 0, refusal)
-        return _Item(request, name, request.ByteSize())
+            return Item(ImportProductsRequest(), name, 0, refusal)
+        return Item(request, name, request.ByteSize())
 
     async def _stream(self) -> AsyncGenerator[ImportProductsResponse, None]:
-        """One stream: sends what is not answered yet, then goes on with the source."""
-        first = self._window.answered
+        """One stream: sends what is not settled yet, then goes on with the source."""
+        await self._window.begin_again()
         call = self._open_stream()
-        sending = asyncio.create_task(self._send(call, first=first))
+        sent: deque[Item] = deque()
+        sending = asyncio.create_task(self._send(call, sent))
         try:
-            while (answer := await self._read(call)) is not None:
-                due = self._window.answered
-                if answer.position + first != due or self._window.empty:
-                    raise ServerFault(f"the server answered product {answer.position + first}, but {due} was due")
-                yield self._completed(answer, item=await self._window.pop(), position=due)
+            read = 0
+            while (answer := await self._read(call, sent)) is not None:
+                if answer.position != read or not sent:
+                    raise ServerFault(f"the server answered product {answer.position}, but {read} was due")
+                read += 1
+                await self._take(answer, item=sent.popleft())
+                while (due := await self._window.pop()) is not None:
+                    yield due
             if not self._window.empty:
                 raise Unavailable("the server ended the import early")
         finally:
@@ -186,32 +136,43 @@ class Importer:
             call.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    def _completed(self, answer: ImportProductsResponse, *, item: _Item, position: int) -> ImportProductsResponse:
-        answer.position = position
+    async def _take(self, answer: ImportProductsResponse, *, item: Item) -> None:
+        """Settle the product with its answer, or send it again when the answer is a failure that passes."""
         if item.refusal is not None:
             answer.name = item.name
             answer.outcome = IMPORT_OUTCOME_FAILED
             answer.error.CopyFrom(status_from_error(item.refusal))
-        return answer
+        elif answer.outcome == IMPORT_OUTCOME_FAILED:
+            delay = self._caller.retry.delay(error_from_status(answer.error), attempts=item.attempts)
+            if delay is not None:
+                now = time.monotonic()
+                # A product that fails for itself has one timeout; when nothing succeeds, none has more.
+                if now + delay < min(item.first_sent, self._window.progress) + self._timeout:
+                    await self._window.postpone(item, until=now + delay)
+                    return
+                await self._window.settle(item, answer, progress=False)
+                return
+        await self._window.settle(item, answer, progress=True)
 
-    async def _send(self, call: ImportCall, *, first: int) -> None:
-        index = first
+    async def _send(self, call: ImportCall, sent: deque[Item]) -> None:
         try:
-            while (item := await self._window.get(index)) is not None:
+            while (item := await self._window.claim()) is not None:
+                if not sent:
+                    self._heard = time.monotonic()
+                sent.append(item)
                 await call.write(item.request)
-                index += 1
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The stream is over; the reading side says why.
             return
 
-    async def _read(self, call: ImportCall) -> ImportProductsResponse | None:
+    async def _read(self, call: ImportCall, sent: deque[Item]) -> ImportProductsResponse | None:
         """The next answer, or None at the end; waits at most `timeout` while a product is unanswered."""
         # Cancelling a read cancels the whole call, so a wait that comes to its end leaves the read alone.
         reading = asyncio.ensure_future(call.read())
         try:
             while not reading.done():
-                waited = 0.0 if self._window.empty else time.monotonic() - self._window.progress
+                waited = time.monotonic() - max(self._heard, self._window.progress) if sent else 0.0
                 if waited >= self._timeout:
                     raise DeadlineExceeded(
                         f"no product was answered for {self._timeout:g} s; allow more with `timeout`"
@@ -221,4 +182,5 @@ class Importer:
             reading.cancel()
             raise
         answer = reading.result()
+        self._heard = time.monotonic()
         return answer if isinstance(answer, ImportProductsResponse) else None

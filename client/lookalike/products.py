@@ -102,9 +102,11 @@ class ProductMethods(Session):
         """Add products and replace those that are there; one answer per product, in order.
 
         `products` is read only as fast as the server answers; a plain iterator is read in a thread, so it may
-        open files. A product that fails is an answer with IMPORT_OUTCOME_FAILED. A cut stream is resumed: what
-        was not answered is sent again. `timeout` bounds the time without any answer. To leave early, close the
-        iterator (contextlib.aclosing).
+        open files. A product that fails is an answer with IMPORT_OUTCOME_FAILED. What fails in passing (a part of
+        the server is away or overloaded) is sent again, as the retry policy says, for at most `timeout`, and a cut
+        stream is resumed with what was not answered. `timeout` also bounds the time without any answer, and once
+        nothing has succeeded for that long, failures are handed on at once. Two products of one name go one after
+        the other. To leave early, close the iterator (contextlib.aclosing).
         """
         importer = Importer(
             lambda: self._stubs().products.ImportProducts(metadata=self._caller.metadata),

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import hashlib
-import json
+import itertools
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from lookalike_service.admission import Deadline
-from lookalike_service.errors import (
-    ProductExists,
-    ProductNotFound,
-    RequestInvalid,
-    RevisionOutdated,
-)
+from lookalike_service.drafts import Draft, Outcome, Written, same_content, same_to_searches
+from lookalike_service.errors import ProductExists, ProductNotFound, RequestInvalid, RevisionOutdated
 from lookalike_service.filter import parse
 from lookalike_service.garments import Viewer
-from lookalike_service.model import GarmentFinder, Hint, Product, ProductImage
+from lookalike_service.lookups import Lookups
+from lookalike_service.model import GarmentFinder, Product, ProductImage
 from lookalike_service.names import product_name
 from lookalike_service.ports import ImageStore, Store
 from lookalike_service.projection import Projection
@@ -30,45 +26,25 @@ from lookalike_service.search import checked_image
 from lookalike_service.settings import Settings
 from lookalike_service.tokens import Tokens, fingerprint
 
-__all__ = ["Catalog", "Draft", "NewImage", "Outcome", "Written"]
+__all__ = ["Catalog"]
 
 # A long body is hashed in a thread, since 20 MiB take some 15 ms.
 LONG_BODY: Final = 1 << 18
 CONFLICTS: Final = 3
 
-
-class Outcome(enum.Enum):
-    """What became of a write."""
-
-    CREATED = 1
-    UPDATED = 2
-    UNCHANGED = 3
+Change = Callable[[Product | None], Draft]
 
 
 @dataclass(frozen=True, slots=True)
-class NewImage:
-    """An image of a draft: its bytes, or the SHA-256 of one that the product has already."""
+class Plan:
+    """A write that is decided: what is stored, what will be, and whether searches can tell."""
 
-    content: bytes = field(repr=False, default=b"")
-    sha256: str = ""
-    hint: Hint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A product as its sender wants it; the product's own images are ignored, and revision 0 lets us count."""
-
-    product: Product
-    images: tuple[NewImage, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The product as it now is, and how many of its views this write embedded."""
-
+    before: Product | None
     product: Product
     outcome: Outcome
-    embedded: int
+    visible: bool
+    contents: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+    embedded: int = 0
 
 
 class Catalog:
@@ -87,6 +63,7 @@ class Catalog:
         self._settings = settings
         self._viewer = Viewer(finder, images)
         self._store = store
+        self._lookups = Lookups(store)
         self._images = images
         self._projection = projection
         self._tokens = tokens
@@ -111,24 +88,52 @@ class Catalog:
         return products[:size], self._tokens.after_name(products[size - 1].id, request=request) if more else ""
 
     async def delete(self, catalog: str, product_id: str, *, allow_missing: bool, revision: int) -> None:
-        """Delete a product from record and index. Raises ProductNotFound, RevisionOutdated."""
+        """Delete a product from record and index. Raises ProductNotFound, RevisionOutdated.
+
+        Its revision, or the one of the delete, is remembered, so that an older write that arrives late changes
+        nothing.
+        """
         async with self._alone(catalog, product_id):
-            stored = (await self._store.products(catalog, [product_id])).get(product_id)
-            if stored is None:
-                if allow_missing:
-                    return await self._projection.catch_up(catalog, product_id)
+            stored = await self._lookups.product(catalog, product_id)
+            if stored and not stored.deleted:
+                _refuse_outdated(stored, revision)
+                return await self._whole(self._delete(stored, revision))
+            if not allow_missing:
                 raise _not_found(catalog, product_id)
-            _refuse_outdated(stored, revision)
-            await self._whole(self._delete(stored))
+            if revision > (stored.revision if stored else 0):
+                left = Product(catalog, product_id, revision=revision, deleted=True)
+                expected = stored.revision if stored else 0
+                await self._store.write(
+                    left, expected_revision=expected, expected_deleted=stored is not None, pending=False
+                )
+            await self._projection.catch_up(catalog, product_id)
 
     async def create(self, draft: Draft, *, deadline: Deadline) -> Written:
         """Add a product. Raises ProductExists and what `put` raises."""
-        product = draft.product
-        async with self._alone(product.catalog, product.id):
-            if await self._store.products(product.catalog, [product.id]):
-                name = product_name(product.catalog, product.id)
+        wanted = draft.product
+
+        def change(stored: Product | None) -> Draft:
+            if stored:
+                name = product_name(wanted.catalog, wanted.id)
                 raise ProductExists(f"there is a product {name} already", metadata={"product": name})
-            return await self._put(draft, deadline=deadline, patient=False)
+            return draft
+
+        return await self._written(wanted.catalog, wanted.id, change, deadline=deadline, patient=False)
+
+    async def update(
+        self, catalog: str, product_id: str, change: Change, *, allow_missing: bool, deadline: Deadline
+    ) -> Written:
+        """Write what `change` makes of the product as it is; with `allow_missing` also of None.
+
+        Raises ProductNotFound and what `put` raises.
+        """
+
+        def checked(stored: Product | None) -> Draft:
+            if stored is None and not allow_missing:
+                raise _not_found(catalog, product_id)
+            return change(stored)
+
+        return await self._written(catalog, product_id, checked, deadline=deadline, patient=False)
 
     async def put(self, draft: Draft, *, deadline: Deadline) -> Written:
         """Add or replace a product; it waits for the models when they are busy.
@@ -136,21 +141,33 @@ class Catalog:
         Raises ImageUnreadable, ImageTooLarge, RegionInvalid, RequestInvalid, RevisionOutdated, and the errors of the
         models, the index and the store.
         """
-        async with self._alone(draft.product.catalog, draft.product.id):
-            for _ in range(CONFLICTS):
-                try:
-                    return await self._put(draft, deadline=deadline, patient=True)
-                except RevisionOutdated:
-                    # Another process was faster; without a revision of the sender's, ours is the next one.
-                    if draft.product.revision:
-                        raise
-            return await self._put(draft, deadline=deadline, patient=True)
-
-    async def _put(self, draft: Draft, *, deadline: Deadline, patient: bool) -> Written:
         wanted = draft.product
-        stored = (await self._store.products(wanted.catalog, [wanted.id], views=True)).get(wanted.id)
-        if stored:
-            _refuse_outdated(stored, wanted.revision)
+        return await self._written(wanted.catalog, wanted.id, lambda _: draft, deadline=deadline, patient=True)
+
+    async def _written(
+        self, catalog: str, product_id: str, change: Change, *, deadline: Deadline, patient: bool
+    ) -> Written:
+        async with self._alone(catalog, product_id):
+            for attempt in itertools.count():
+                stored = await self._lookups.product(catalog, product_id)
+                draft = change(None if stored is None or stored.deleted else stored)
+                plan = await self._planned(draft, stored, deadline=deadline, patient=patient)
+                try:
+                    await self._carry_out(plan)
+                except RevisionOutdated:
+                    # Another process wrote meanwhile; looking again tells who is newer.
+                    if attempt == CONFLICTS:
+                        raise
+                else:
+                    return Written(plan.product, plan.outcome, plan.embedded)
+            raise AssertionError("counting never ends")
+
+    async def _planned(self, draft: Draft, before: Product | None, *, deadline: Deadline, patient: bool) -> Plan:
+        """What to write over what is stored now: nothing, a product, or what a deleted one left."""
+        wanted = draft.product
+        if before:
+            _refuse_outdated(before, wanted.revision)
+        stored = None if before is None or before.deleted else before
         images, contents = await self._resolved(draft, stored)
         views, embedded = await self._viewer.views(
             replace(wanted, images=images), contents, stored, deadline=deadline, patient=patient
@@ -159,27 +176,37 @@ class Catalog:
         product = replace(
             wanted, images=images, views=views, create_time=stored.create_time if stored else now, update_time=now
         )
-        if stored and _content(product) == _content(stored):
-            return Written(await self._unchanged(stored, wanted.revision), Outcome.UNCHANGED, 0)
-        if stored and wanted.revision == stored.revision:
+        if stored and same_content(product, stored):
+            product = replace(stored, revision=max(stored.revision, wanted.revision))
+            return Plan(before, product, Outcome.UNCHANGED, visible=False)
+        if before and wanted.revision == before.revision:
+            name, state = product_name(wanted.catalog, wanted.id), "stored with other content" if stored else "deleted"
             raise RevisionOutdated(
-                f"revision {wanted.revision} of {product_name(wanted.catalog, wanted.id)} is stored with other "
-                "content; a change needs a higher revision, or 0"
+                f"revision {wanted.revision} of {name} is {state}; a change needs a higher revision, or 0"
             )
-        revision = wanted.revision or max(time.time_ns() // 1000, stored.revision + 1 if stored else 0)
-        visible = stored is None or _searchable(product) != _searchable(stored)
+        revision = wanted.revision or max(time.time_ns() // 1000, before.revision + 1 if before else 0)
+        visible = stored is None or not same_to_searches(product, stored)
         indexed = revision if visible or stored is None else stored.indexed_revision
         product = replace(product, revision=revision, indexed_revision=indexed)
-        await self._whole(self._write(product, contents, expected=stored.revision if stored else 0, visible=visible))
-        return Written(product, Outcome.UPDATED if stored else Outcome.CREATED, embedded)
+        outcome = Outcome.UPDATED if stored else Outcome.CREATED
+        return Plan(before, product, outcome, visible=visible, contents=contents, embedded=embedded)
 
-    async def _unchanged(self, stored: Product, revision: int) -> Product:
-        if revision > stored.revision:
-            newer = replace(stored, revision=revision)
-            await self._store.write(newer, expected_revision=stored.revision, pending=False)
-            stored = newer
-        await self._projection.catch_up(stored.catalog, stored.id)
-        return stored
+    async def _carry_out(self, plan: Plan) -> None:
+        if plan.before is None or plan.product.revision > plan.before.revision:
+            await self._whole(self._write(plan))
+        if plan.outcome is Outcome.UNCHANGED:
+            await self._projection.catch_up(plan.product.catalog, plan.product.id)
+
+    async def _write(self, plan: Plan) -> None:
+        await asyncio.gather(*(self._images.put(content) for content in plan.contents.values()))
+        pending = await self._store.write(
+            plan.product,
+            expected_revision=plan.before.revision if plan.before else 0,
+            expected_deleted=plan.before is not None and plan.before.deleted,
+            pending=plan.visible,
+        )
+        if pending:
+            await self._projection.project(pending)
 
     async def _resolved(
         self, draft: Draft, stored: Product | None
@@ -204,14 +231,10 @@ class Catalog:
             raise RequestInvalid("a product needs at least one image", field="product.images")
         return tuple(images), contents
 
-    async def _write(self, product: Product, contents: dict[str, bytes], *, expected: int, visible: bool) -> None:
-        await asyncio.gather(*(self._images.put(content) for content in contents.values()))
-        pending = await self._store.write(product, expected_revision=expected, pending=visible)
-        if pending:
-            await self._projection.project(pending)
-
-    async def _delete(self, stored: Product) -> None:
-        pending = await self._store.delete(stored.catalog, stored.id, expected_revision=stored.revision)
+    async def _delete(self, stored: Product, revision: int) -> None:
+        pending = await self._store.delete(
+            stored.catalog, stored.id, expected_revision=stored.revision, revision=revision
+        )
         await self._projection.project(pending)
 
     async def _whole(self, commit: Coroutine[Any, Any, None]) -> None:
@@ -234,22 +257,11 @@ async def _sha256(content: bytes) -> str:
     return (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
 
 
-def _content(product: Product) -> tuple[Product, str]:
-    """The product without what every write changes, to be compared; 1 and true are equal in Python but not in JSON."""
-    same = replace(product, revision=0, indexed_revision=0, create_time=None, update_time=None)
-    return same, json.dumps(dict(product.attributes), sort_keys=True)
-
-
-def _searchable(product: Product) -> object:
-    """What the index holds of a product; a change of anything else never touches it."""
-    price = product.price.amount_minor if product.price else None
-    return product.brand, price, product.available, json.dumps(dict(product.attributes), sort_keys=True), product.views
-
-
 def _refuse_outdated(stored: Product, revision: int) -> None:
     if revision and revision < stored.revision:
+        state = "deleted" if stored.deleted else "stored"
         raise RevisionOutdated(
-            f"revision {revision} is older than the stored {stored.revision}",
+            f"revision {revision} is older than the {state} {stored.revision}",
             metadata={"stored_revision": str(stored.revision)},
         )
 

@@ -63,11 +63,15 @@ class GroupCommit:
 
 
 async def _alone(connection: AsyncConnection, work: Work) -> Any:  # noqa: ANN401 - as `run`
+    savepoint = await connection.begin_nested()
     try:
-        async with connection.begin_nested():
-            return await work(connection)
+        outcome = await work(connection)
     except LookalikeError as error:
+        await savepoint.rollback()
         return error
+    # Anything else ends the whole transaction. When its disk is full, SQLite has done so already, savepoints and all.
+    await savepoint.commit()
+    return outcome
 
 
 def prepare_sqlite(engine: AsyncEngine) -> None:

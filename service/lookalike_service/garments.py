@@ -7,20 +7,36 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from lookalike_service.admission import Deadline
 from lookalike_service.errors import LookalikeError, Overloaded, RequestInvalid
-from lookalike_service.model import Found, Garment, GarmentFinder, Hint, Product, ProductImage, View
+from lookalike_service.model import Found, Garment, GarmentFinder, Hint, Looks, Product, ProductImage, View
 from lookalike_service.ports import ImageStore
 
-__all__ = ["Viewer", "chosen", "coarse", "view_id"]
+__all__ = ["Viewer", "chosen", "coarse", "looks", "looks_of", "view_id"]
+
+# The models give every garment a trace of every colour.
+LEAST_SHARE: Final = 0.1
 
 
 def coarse(category: str) -> str:
     """`top` of `top/t-shirt`."""
     return category.split("/", 1)[0]
+
+
+def looks(garment: Garment) -> Looks:
+    """The colours that cover at least a tenth of a garment, or its largest one, and its likeliest pattern."""
+    kept = [colour for colour in garment.colours if colour.score >= LEAST_SHARE] or garment.colours[:1]
+    colours = {colour.name: colour.score for colour in kept}
+    return Looks(colours, garment.patterns[0].name if garment.patterns else "")
+
+
+def looks_of(view: View) -> Looks:
+    """What `looks` said of the garment that a view shows."""
+    return Looks(dict(zip(view.colours, view.shares, strict=False)), view.pattern)
 
 
 def chosen(garments: Sequence[Garment], hint: Hint | None, category: str) -> Garment:
@@ -116,13 +132,15 @@ class Viewer:
 
 def _view(id: str, image: ProductImage, found: Found, category: str) -> View:
     garment = chosen(found.garments, image.hint, category)
+    seen = looks(garment)
     return View(
         id=id,
         image_sha256=image.sha256,
         box=garment.box,
         category=garment.category,
-        colours=tuple(colour.name for colour in garment.colours),
-        pattern=garment.patterns[0].name if garment.patterns else "",
+        colours=tuple(seen.colours),
+        shares=tuple(round(share, 3) for share in seen.colours.values()),
+        pattern=seen.pattern,
         embedding_version=found.embedding_version,
         embedding=garment.embedding.astype(np.float16),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -53,15 +55,24 @@ class Images:
             self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             # Other readers must never see half a file; a bucket writes whole objects anyway.
             part = f"{path}.{secrets.token_hex(8)}.part"
-            with self._files.open(part, "wb") as file:
-                file.write(content)
-                if isinstance(self._files, LocalFileSystem):
-                    file.flush()
-                    os.fsync(file.fileno())
-            self._files.mv(part, path)
+            try:
+                with self._files.open(part, "wb") as file:
+                    file.write(content)
+                    if isinstance(self._files, LocalFileSystem):
+                        file.flush()
+                        os.fsync(file.fileno())
+                self._files.mv(part, path)
+            except OSError:
+                self._discard(part)
+                raise
         except OSError as error:
-            raise StoreUnavailable("the image store cannot be written; is its disk full or read-only?") from error
+            why = "its disk is full" if error.errno == errno.ENOSPC else "is its disk full or read-only?"
+            raise StoreUnavailable(f"the image store cannot be written; {why}") from error
         return sha256
+
+    def _discard(self, part: str) -> None:
+        with contextlib.suppress(OSError):
+            self._files.rm_file(part)
 
     def _get(self, sha256: str) -> bytes | None:
         try:

@@ -19,7 +19,9 @@ __all__ = [
     "Garment",
     "GarmentFinder",
     "Hint",
+    "IndexedView",
     "Label",
+    "Looks",
     "Match",
     "Money",
     "Pending",
@@ -50,6 +52,14 @@ class Label:
 
     name: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What can be said in words of a garment: its colours with their shares, 0..1, and its pattern."""
+
+    colours: Mapping[str, float] = field(default_factory=dict)
+    pattern: str = ""
 
 
 class Source(enum.IntEnum):
@@ -160,7 +170,8 @@ class View:
     """The product as one of its images shows it: what the index holds of it, and nothing else does.
 
     `id` is `{product}/{image}/{hint}`, so that an unchanged image with an unchanged hint is the same view.
-    `category` is the merchant's, or the model's where the merchant has none. `embedding` is (d,) float16.
+    `category` is the merchant's, or the model's where the merchant has none. `shares` say how much of the garment
+    each of the `colours` covers, 0..1. `embedding` is (d,) float16.
     """
 
     id: str
@@ -171,11 +182,15 @@ class View:
     pattern: str
     embedding_version: int
     embedding: npt.NDArray[np.float16] = field(repr=False, compare=False)
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One product of record. `indexed_revision` is the revision that last changed anything a search can see."""
+    """One product of record. `indexed_revision` is the revision that last changed anything a search can see.
+
+    A `deleted` one is nothing but its revision, which later writes must exceed.
+    """
 
     catalog: str
     id: str
@@ -192,6 +207,7 @@ class Product:
     create_time: datetime | None = None
     update_time: datetime | None = None
     views: tuple[View, ...] = ()
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +216,15 @@ class Entry:
 
     product: Product
     view: View
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedView:
+    """What tells whether a row of the index is right: its id, its product, and the revision that wrote it."""
+
+    id: str
+    product_id: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike_service.filter import Node
-from lookalike_service.model import Entry, Pending, Product, Ranking
+from lookalike_service.model import Entry, IndexedView, Pending, Product, Ranking
 
 __all__ = ["ImageStore", "Index", "Store"]
 
@@ -44,6 +44,20 @@ class Index(Protocol):
         """Delete views; those that are gone already are no error. Raises IndexUnavailable, DeadlineExceeded."""
         ...
 
+    def scan(self, catalog: str) -> AsyncIterator[Sequence[IndexedView]]:
+        """All views of the catalog, some hundreds at a time and in no order; of fresh writes perhaps not all.
+
+        Raises IndexUnavailable.
+        """
+        ...
+
+    async def revisions(self, catalog: str, view_ids: Sequence[str]) -> dict[str, int]:
+        """The revisions of those among `view_ids` that the index has, every acknowledged write included.
+
+        Raises IndexUnavailable.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...
@@ -52,26 +66,37 @@ class Index(Protocol):
 class Store(Protocol):
     """The catalog of record. Every method raises StoreUnavailable."""
 
-    async def products(self, catalog: str, ids: Sequence[str], *, views: bool = False) -> dict[str, Product]:
-        """Read the products that exist among `ids`; `views` only when asked for, since they hold vectors."""
+    async def products(
+        self, catalog: str, ids: Sequence[str], *, views: bool = False, deleted: bool = False
+    ) -> dict[str, Product]:
+        """Read the products that exist among `ids`, and what deleted ones left when asked for.
+
+        `views` only when asked for, since they hold vectors.
+        """
         ...
 
     async def page(
-        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None
+        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None, views: bool = False
     ) -> list[Product]:
         """List products in the order of their ids, beginning behind `after`."""
         ...
 
-    async def write(self, product: Product, *, expected_revision: int, pending: bool) -> Pending | None:
+    async def write(
+        self, product: Product, *, expected_revision: int, pending: bool, expected_deleted: bool = False
+    ) -> Pending | None:
         """Insert (`expected_revision` 0) or replace a product with its images and views, in one commit.
 
-        With `pending` an outbox entry is committed along and returned. Raises RevisionOutdated when what is stored
-        has another revision than expected.
+        `expected_deleted` replaces what a deleted product left, and `product` may be just that. With `pending` an
+        outbox entry is committed along and returned. Raises RevisionOutdated when what is stored has another revision
+        than expected.
         """
         ...
 
-    async def delete(self, catalog: str, product_id: str, *, expected_revision: int) -> Pending:
-        """Delete a product with an outbox entry, in one commit. Raises RevisionOutdated as `write` does."""
+    async def delete(self, catalog: str, product_id: str, *, expected_revision: int, revision: int = 0) -> Pending:
+        """Delete a product with an outbox entry, in one commit; `revision` stays, or else the one that was deleted.
+
+        Raises RevisionOutdated as `write` does.
+        """
         ...
 
     async def pending(self, *, limit: int) -> list[Pending]:

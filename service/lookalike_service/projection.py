@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lookalike_service.errors import LookalikeError
@@ -129,9 +129,13 @@ class Projection:
         for entry in entries:
             catalogs[entry.catalog][entry.product_id].update(entry.stale_views)
         for catalog, outdated in catalogs.items():
-            await self._follow(catalog, outdated)
+            await self.follow(catalog, outdated)
 
-    async def _follow(self, catalog: str, outdated: dict[str, set[str]]) -> None:
+    async def follow(self, catalog: str, outdated: Mapping[str, set[str]]) -> None:
+        """Make the index hold of these products what the record says now, and none of the views named with them.
+
+        Raises IndexUnavailable, StoreUnavailable.
+        """
         for _ in range(ROUNDS):
             products = await self._store.products(catalog, list(outdated), views=True)
             rows = [entry for product in products.values() for entry in self._entries(product)]

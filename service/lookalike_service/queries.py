@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from lookalike_service.model import Box, Garment, Product
+from lookalike_service.model import Box, Garment, Looks, Product
 from lookalike_service.telemetry import Timings
 
 __all__ = ["Analysis", "CategoryMode", "GarmentHits", "Hit", "Lookalikes", "PhotoQuery", "Region", "Seen", "Terms"]
@@ -39,7 +39,10 @@ class PhotoQuery:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Which products, how many, and from where on; `min_score` 0 is no bound."""
+    """Which products, how many, and from where on; `min_score` 0 is no bound.
+
+    `reranking` says how much agreement in colours and in pattern is added to a score, 0..1 each.
+    """
 
     filter: str = ""
     category_mode: CategoryMode = CategoryMode.OFF
@@ -51,13 +54,17 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product that looks like the query: cosine, and where on which image."""
+    """A product that looks like the query: cosine, and where on which image.
+
+    `looks` are those of the view that was found, read only when they count.
+    """
 
     product: Product
     score: float
     image_sha256: str
     box: Box
     category: str
+    looks: Looks = field(default_factory=Looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Seen:
 
     garment: Garment
     region_id: str
+    looks: Looks
     token: str
     vector: bytes = field(repr=False)
 

@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from lookalike_service.admission import Deadline
 from lookalike_service.filter import Comparison, Node, both
-from lookalike_service.garments import coarse
-from lookalike_service.model import Match, Product, Ranking
+from lookalike_service.garments import coarse, looks_of
+from lookalike_service.model import Looks, Match, Product, Ranking, View
 from lookalike_service.ports import Index, Store
-from lookalike_service.queries import CategoryMode, Hit
+from lookalike_service.queries import CategoryMode, Hit, Terms
 from lookalike_service.telemetry import Stopwatch
 
-__all__ = ["Ranked", "Ranker", "Want"]
+__all__ = ["Ranked", "Ranker", "Want", "agreement"]
 
-WIDENINGS: Final = 4
+# Each is four times wider than the one before, which soon reaches the most rows that an index gives.
+WIDENINGS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Want:
 
     vectors: npt.NDArray[np.float32] = field(repr=False)
     category: str
+    looks: Looks
     besides: str = ""
 
 
@@ -44,7 +46,7 @@ class Ranker:
     """Ranks products of record."""
 
     def __init__(self, index: Index, store: Store, *, window: int, depth: int) -> None:
-        """`window` products at a time are ordered anew by category; nothing is ranked below `depth`."""
+        """`window` products at a time are ordered anew by category and looks; nothing is ranked below `depth`."""
         self._index = index
         self._store = store
         self._window = window
@@ -57,13 +59,17 @@ class Ranker:
         *,
         need: int,
         filter: Node | None,
-        mode: CategoryMode,
-        min_score: float,
+        terms: Terms,
         deadline: Deadline,
         stopwatch: Stopwatch,
     ) -> list[Ranked]:
-        """The best `need` products of every want, fewer only where there are no more."""
-        if mode is CategoryMode.PREFER:
+        """The best `need` products of every want, fewer only where there are no more.
+
+        `filter` is that of the terms, read.
+        """
+        mode, by_looks = terms.category_mode, any(terms.reranking)
+        anew = by_looks or mode is CategoryMode.PREFER
+        if anew:
             need = -(-need // self._window) * self._window
         limit = min(need, self._depth) + any(want.besides for want in wants)
         ranked: list[Ranked] = []
@@ -71,16 +77,16 @@ class Ranker:
             with stopwatch.phase("search"):
                 rankings = await self._search(catalog, wants, limit=limit, filter=filter, mode=mode, deadline=deadline)
             ids = sorted({match.product_id for ranking in rankings for match in ranking.matches})
-            products = await self._store.products(catalog, ids)
+            products = await self._store.products(catalog, ids, views=by_looks)
             ranked = [
-                _ranked(want, ranking, products, min_score=min_score)
+                _ranked(want, ranking, products, min_score=terms.min_score)
                 for want, ranking in zip(wants, rankings, strict=True)
             ]
             if all(len(each.hits) >= min(need, self._depth) or each.complete for each in ranked):
                 break
-            limit *= 2
-        if mode is CategoryMode.PREFER:
-            ranked = [self._preferring(each, want.category) for each, want in zip(ranked, wants, strict=True)]
+            limit *= 4
+        if anew:
+            ranked = [self._anew(each, want, terms) for each, want in zip(ranked, wants, strict=True)]
         return ranked
 
     async def _search(
@@ -118,15 +124,32 @@ class Ranker:
                 begin += count
         return [merged[number] for number in range(len(wants))]
 
-    def _preferring(self, ranked: Ranked, category: str) -> Ranked:
-        """Within each window those of the same coarse category first; windows keep pages from overlapping."""
-        wanted = coarse(category)
+    def _anew(self, ranked: Ranked, want: Want, terms: Terms) -> Ranked:
+        """Within each window the same coarse category first, then by looks; windows keep pages from overlapping."""
+        wanted, prefer = coarse(want.category), terms.category_mode is CategoryMode.PREFER
+        color_weight, pattern_weight = terms.reranking
+
+        def place(hit: Hit) -> tuple[bool, float]:
+            if coarse(hit.category) != wanted:
+                # A colour tells one dress from another; a bag of that colour is not what was asked for.
+                return prefer, -hit.score
+            colors, pattern = agreement(want.looks, hit.looks)
+            return False, -(hit.score + color_weight * colors + pattern_weight * pattern)
+
         hits = [
             hit
             for begin in range(0, len(ranked.hits), self._window)
-            for hit in sorted(ranked.hits[begin : begin + self._window], key=lambda hit: coarse(hit.category) != wanted)
+            for hit in sorted(ranked.hits[begin : begin + self._window], key=place)
         ]
         return replace(ranked, hits=tuple(hits))
+
+
+def agreement(looks: Looks, other: Looks) -> tuple[float, float]:
+    """How well colours and patterns agree, 0..1 each: the overlap of the colours' shares, and the same pattern."""
+    whole, others = sum(looks.colours.values()), sum(other.colours.values())
+    common = looks.colours.keys() & other.colours.keys()
+    colors = sum(min(looks.colours[name] / whole, other.colours[name] / others) for name in common)
+    return colors, float(bool(looks.pattern) and looks.pattern == other.pattern)
 
 
 def _merged(rankings: Sequence[Ranking]) -> Ranking:
@@ -155,5 +178,19 @@ def _ranked(want: Want, ranking: Ranking, products: Mapping[str, Product], *, mi
             continue
         if min_score and match.score < min_score:
             return Ranked(tuple(hits), complete=True)
-        hits.append(Hit(product, match.score, match.image_sha256, match.box, match.category))
+        looks = _looks(product, match)
+        product = replace(product, views=()) if product.views else product
+        hits.append(Hit(product, match.score, match.image_sha256, match.box, match.category, looks))
     return Ranked(tuple(hits), complete=ranking.complete)
+
+
+def _looks(product: Product, match: Match) -> Looks:
+    """Those of the view that matched; one image may have several, by hints."""
+
+    def distance(view: View) -> float:
+        return abs(view.box.x0 - match.box.x0) + abs(view.box.y0 - match.box.y0)
+
+    candidates = [view for view in product.views if view.image_sha256 == match.image_sha256]
+    if not candidates:
+        return Looks()
+    return looks_of(min(candidates, key=distance))

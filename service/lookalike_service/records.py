@@ -30,6 +30,7 @@ def product_row(product: Product) -> dict[str, Any]:
         "indexed_revision": product.indexed_revision,
         "created": _microseconds(product.create_time),
         "updated": _microseconds(product.update_time),
+        "deleted": product.deleted,
     }
 
 
@@ -49,6 +50,7 @@ def product_of(row: Row[Any]) -> Product:
         indexed_revision=row.indexed_revision,
         create_time=_time(row.created),
         update_time=_time(row.updated),
+        deleted=row.deleted,
     )
 
 
@@ -85,6 +87,7 @@ def view_rows(product: Product) -> list[dict[str, Any]]:
             "image_sha256": view.image_sha256,
             "category": view.category,
             "colours": f"|{'|'.join(view.colours)}|",
+            "shares": list(view.shares),
             "pattern": view.pattern,
             **dict(zip(("x0", "y0", "x1", "y1"), _corners(view.box), strict=True)),
             "embedding": view.embedding.astype("<f2").tobytes(),
@@ -101,6 +104,7 @@ def view_of(row: Row[Any]) -> View:
         box=Box(row.x0, row.y0, row.x1, row.y1),
         category=row.category,
         colours=tuple(filter(None, row.colours.split("|"))),
+        shares=tuple(row.shares),
         pattern=row.pattern,
         embedding_version=row.embedding_version,
         embedding=np.frombuffer(row.embedding, dtype="<f2"),

@@ -14,13 +14,13 @@ from lookalike_service.errors import (
     GarmentTokenInvalid,
     ImageTooLarge,
     ImageUnreadable,
-    NotImplementedYet,
     PageTokenInvalid,
     ProductNotFound,
     RegionInvalid,
     RequestInvalid,
 )
-from lookalike_service.filter import parse
+from lookalike_service.filter import Node, parse
+from lookalike_service.garments import looks, looks_of
 from lookalike_service.model import Box, Found, Garment, GarmentFinder
 from lookalike_service.names import product_name
 from lookalike_service.ports import Index, Store
@@ -41,12 +41,16 @@ class Searcher:
     def __init__(
         self, settings: Settings, *, finder: GarmentFinder, index: Index, store: Store, tokens: Tokens, permits: Permits
     ) -> None:
-        """`permits` bound how many photos are worked on at once."""
+        """`permits` bound how many photos are with the models at once."""
         self._settings = settings
         self._finder = finder
         self._store = store
         self._tokens = tokens
         self._permits = permits
+        # Searches in the index have as many of their own, so that a tap never waits for photos of others.
+        self._index_permits = Permits(
+            settings.search_permits, waiters=settings.search_waiters, seconds=settings.permit_wait_seconds
+        )
         self._ranker = Ranker(index, store, window=settings.rerank_window, depth=settings.max_depth)
 
     async def analyze(self, catalog: str, query: PhotoQuery, *, embedding_version: int, deadline: Deadline) -> Analysis:
@@ -86,13 +90,12 @@ class Searcher:
             if isinstance(query, PhotoQuery):
                 seen = await self._seen(catalog, query, deadline=deadline, stopwatch=stopwatch)
             offset = self._offset(catalog, seen, terms)
-            ranked = await self._ranker.rank(
+            ranked = await self._ranked(
                 catalog,
-                [Want(expanded(each.vector)[None, :], each.garment.category) for each in seen],
+                [Want(expanded(each.vector)[None, :], each.garment.category, each.looks) for each in seen],
                 need=offset + size + 1,
                 filter=condition,
-                mode=terms.category_mode,
-                min_score=terms.min_score,
+                terms=terms,
                 deadline=deadline,
                 stopwatch=stopwatch,
             )
@@ -115,19 +118,19 @@ class Searcher:
             if product is None:
                 name = product_name(catalog, product_id)
                 raise ProductNotFound(f"there is no product {name}", metadata={"product": name})
-            vectors = [view.embedding for view in product.views if view.embedding_version == version]
+            views = [view for view in product.views if view.embedding_version == version]
             request = _request(catalog, f"{product_id} {product.indexed_revision}".encode(), terms)
             offset = self._tokens.read_page(terms.page_token, request=request) if terms.page_token else 0
-            if not vectors:
+            if not views:
                 return Lookalikes((), "", version, stopwatch.timings())
-            want = Want(np.stack(vectors).astype(np.float32), product.views[0].category, besides=product_id)
-            [ranked] = await self._ranker.rank(
+            vectors = np.stack([view.embedding for view in views]).astype(np.float32)
+            want = Want(vectors, views[0].category, looks_of(views[0]), besides=product_id)
+            [ranked] = await self._ranked(
                 catalog,
                 [want],
                 need=offset + size + 1,
                 filter=condition,
-                mode=terms.category_mode,
-                min_score=terms.min_score,
+                terms=terms,
                 deadline=deadline,
                 stopwatch=stopwatch,
             )
@@ -159,8 +162,9 @@ class Searcher:
             raise RequestInvalid("page_size is 0 or more", field="page_size")
         if not -1 <= terms.min_score <= 1:
             raise RequestInvalid("min_score is between -1 and 1", field="min_score")
-        if any(terms.reranking):
-            raise NotImplementedYet("reranking by colors and pattern is not built yet; leave `reranking` out")
+        for name, weight in zip(("color_weight", "pattern_weight"), terms.reranking, strict=True):
+            if not 0 <= weight <= 1:
+                raise RequestInvalid(f"{name} is between 0 and 1", field=f"reranking.{name}")
         return min(terms.page_size or self._settings.page_size, self._settings.max_page_size)
 
     def _remembered(self, catalog: str, tokens: Sequence[str]) -> list[Seen]:
@@ -189,7 +193,7 @@ class Searcher:
                 mask=np.empty((0, 0), np.uint8),
                 embedding=expanded(memory.vector),
             )
-            seen.append(Seen(garment, memory.region_id, token, memory.vector))
+            seen.append(Seen(garment, memory.region_id, memory.looks, token, memory.vector))
         return seen
 
     async def _seen(self, catalog: str, query: PhotoQuery, *, deadline: Deadline, stopwatch: Stopwatch) -> list[Seen]:
@@ -209,13 +213,36 @@ class Searcher:
             self._permits.give_back()
         ids = [region.id for region in query.regions] or [""] * len(found.garments)
         return [
-            Seen(garment, region_id, self._token(garment, catalog, region_id), compact(garment.embedding))
-            for garment, region_id in zip(found.garments, ids, strict=True)
+            self._described(garment, catalog, region_id) for garment, region_id in zip(found.garments, ids, strict=True)
         ]
 
-    def _token(self, garment: Garment, catalog: str, region_id: str) -> str:
-        version = self._finder.embedding_version
-        return self._tokens.of_garment(garment, catalog=catalog, embedding_version=version, region_id=region_id)
+    def _described(self, garment: Garment, catalog: str, region_id: str) -> Seen:
+        seen, version = looks(garment), self._finder.embedding_version
+        token = self._tokens.of_garment(
+            garment, catalog=catalog, embedding_version=version, region_id=region_id, looks=seen
+        )
+        return Seen(garment, region_id, seen, token, compact(garment.embedding))
+
+    async def _ranked(
+        self,
+        catalog: str,
+        wants: Sequence[Want],
+        *,
+        need: int,
+        filter: Node | None,
+        terms: Terms,
+        deadline: Deadline,
+        stopwatch: Stopwatch,
+    ) -> list[Ranked]:
+        """What the ranker says, with one of the index's permits: tokens need no model, yet they are not free."""
+        with stopwatch.phase("queue"):
+            await self._index_permits.take(timeout=deadline.remaining())
+        try:
+            return await self._ranker.rank(
+                catalog, wants, need=need, filter=filter, terms=terms, deadline=deadline, stopwatch=stopwatch
+            )
+        finally:
+            self._index_permits.give_back()
 
     def _offset(self, catalog: str, seen: Sequence[Seen], terms: Terms) -> int:
         if not terms.page_token:

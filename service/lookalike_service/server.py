@@ -19,12 +19,14 @@ from lookalike.v1.product_service_pb2_grpc import add_ProductServiceServicer_to_
 from lookalike.v1.search_service_pb2_grpc import add_SearchServiceServicer_to_server
 from lookalike_service.admission import Permits
 from lookalike_service.catalog import Catalog
+from lookalike_service.database import open_database
 from lookalike_service.errors import LookalikeError, StartupError
 from lookalike_service.images import Images
 from lookalike_service.interceptor import ErrorInterceptor
-from lookalike_service.milvus import MilvusIndex, MilvusOptions
+from lookalike_service.milvus import MilvusIndex
 from lookalike_service.model import GarmentFinder
 from lookalike_service.names import Names
+from lookalike_service.options import database_options, milvus_options
 from lookalike_service.ports import ImageStore, Index, Store
 from lookalike_service.projection import Projection
 from lookalike_service.search import Searcher
@@ -148,28 +150,17 @@ async def _unless(ended: asyncio.Event, starting: Coroutine[Any, Any, Gateway]) 
 
 async def _connected(settings: Settings, stack: AsyncExitStack) -> Gateway:
     images = Images(settings.images_url)
-    store = await SqlStore.connect(settings.database_url)
-    stack.push_async_callback(store.close)
     begin = time.monotonic()
+    store = SqlStore(await open_database(database_options(settings), timeout=settings.startup_seconds))
+    stack.push_async_callback(store.close)
     finder = await _started(
         TritonFinder.connect(
             settings.triton_address, embedding_version=settings.embedding_version, timeout=settings.startup_seconds
         )
     )
     stack.push_async_callback(finder.close)
-    options = MilvusOptions(
-        uri=settings.milvus_uri,
-        token=settings.milvus_token.get_secret_value(),
-        clients=settings.milvus_clients,
-        index_kind=settings.index_kind,
-        links=settings.index_links,
-        build_width=settings.index_build_width,
-        search_width=settings.index_search_width,
-        batch=settings.index_batch,
-        call_seconds=settings.index_seconds,
-    )
     index = await MilvusIndex.connect(
-        options,
+        milvus_options(settings),
         embedding_version=finder.embedding_version,
         dimension=finder.embedding_size,
         timeout=max(1.0, settings.startup_seconds - (time.monotonic() - begin)),

@@ -12,7 +12,8 @@ from lookalike.v1 import product_pb2, product_service_pb2, search_service_pb2
 from lookalike.v1.product_service_pb2_grpc import ProductServiceServicer
 from lookalike.v1.search_service_pb2_grpc import SearchServiceServicer
 from lookalike_service.admission import Deadline, Permits
-from lookalike_service.catalog import Catalog, Outcome, Written
+from lookalike_service.catalog import Catalog
+from lookalike_service.drafts import Outcome, Written
 from lookalike_service.errors import NotImplementedYet, RequestInvalid
 from lookalike_service.interceptor import describe, status_of
 from lookalike_service.names import Names, product_name
@@ -22,7 +23,7 @@ from lookalike_service.search import Searcher
 from lookalike_service.settings import Settings
 from lookalike_service.telemetry import Timings
 from lookalike_service.wire import box_message, garment_message, photo_of, terms_of, timings_message
-from lookalike_service.wire_products import draft_of, product_message
+from lookalike_service.wire_products import change_of, draft_of, product_message
 
 __all__ = ["ProductServicer", "SearchServicer"]
 
@@ -171,7 +172,16 @@ class ProductServicer(ProductServiceServicer):
     async def UpdateProduct(  # noqa: N802
         self, request: product_service_pb2.UpdateProductRequest, context: Context
     ) -> product_service_pb2.UpdateProductResponse:
-        raise NotImplementedYet("UpdateProduct is not built yet; ImportProducts replaces a product as a whole")
+        message = request.product
+        catalog, product_id = self._names.product(message.name, field="product.name")
+        written = await self._catalog.update(
+            catalog,
+            product_id,
+            change_of(message, request.update_mask.paths, catalog=catalog, product_id=product_id),
+            allow_missing=request.allow_missing,
+            deadline=_deadline(context, self._settings),
+        )
+        return product_service_pb2.UpdateProductResponse(product=product_message(written.product, FULL))
 
     async def DeleteProduct(  # noqa: N802
         self, request: product_service_pb2.DeleteProductRequest, context: Context

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["Settings"]
 
-MEBIBYTE = 1024 * 1024
+MEBIBYTE: Final = 1024 * 1024
+# milvus_versions.py says which server builds which; a test compares.
+INDEX_KINDS: Final = ("HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "FLAT", "AUTOINDEX")
+TLS_MODES: Final = ("disable", "prefer", "require", "verify-full")
 
 
 class Settings(BaseSettings):
@@ -36,23 +39,74 @@ class Settings(BaseSettings):
     milvus_token: SecretStr = SecretStr("")
     """`user:password` or an API key of Milvus."""
 
+    milvus_ca_certificate: str = ""
+    """A PEM file with the certificates that sign Milvus' own; without one, those that gRPC trusts. Needs `https`."""
+
+    milvus_client_certificate: str = ""
+    """A PEM file with our certificate, where Milvus asks for one (its tlsMode 2)."""
+
+    milvus_client_key: str = ""
+    """The PEM file with the key of that certificate."""
+
+    milvus_server_name: str = ""
+    """The name that Milvus' certificate must carry, where it is not the host of the URI."""
+
     milvus_clients: int = Field(default=1, ge=1, le=64)
-    """How many connections share the calls to Milvus."""
+    """How many connections the searches share; every write goes over one more."""
 
     index_kind: str = "HNSW"
-    """The kind of index that new collections get: HNSW, IVF_FLAT, IVF_SQ8 or FLAT."""
+    """The kind of index that new collections get: HNSW, IVF_FLAT, IVF_SQ8, FLAT, AUTOINDEX, or HNSW_SQ where the
+    server builds it (Lite, and Milvus from 2.6). A collection that is there keeps the one it has."""
 
     index_links: int = Field(default=16, ge=4, le=64)
-    """HNSW's M: links per vector; more find more and take more memory."""
+    """M of HNSW: links per vector; more find more and take more memory."""
 
     index_build_width: int = Field(default=200, ge=8, le=512)
-    """HNSW's efConstruction: width of the search for links while building."""
+    """efConstruction of HNSW: width of the search for links while building."""
 
     index_search_width: int = Field(default=64, ge=8, le=4096)
-    """HNSW's ef (or IVF's nprobe): width of a search; never less than the rows that are asked for."""
+    """ef of HNSW: width of a search; never less than the rows that are asked for."""
+
+    index_lists: int = Field(default=1024, ge=1, le=65536)
+    """nlist of IVF: how many lists the vectors are sorted into; about four times the root of their number."""
+
+    index_probes: int = Field(default=32, ge=1, le=65536)
+    """nprobe of IVF: how many of those lists a search looks through; index_lists at most."""
+
+    index_seconds: float = Field(default=10.0, gt=0)
+    """The time one call to Milvus has; making a collection ready has six times as much per step."""
+
+    index_batch: int = Field(default=2000, ge=1)
+    """The most views in one write to Milvus; large ones are cut further, to fit its messages."""
 
     database_url: str = "sqlite+aiosqlite:///lookalike.db"
-    """The catalog of record, as SQLAlchemy writes it."""
+    """The catalog of record, as SQLAlchemy writes it: `sqlite+aiosqlite:///file` or
+    `postgresql+asyncpg://user:password@host:port/database`."""
+
+    database_user: str = ""
+    """The user, where it is not part of the URL."""
+
+    database_password: SecretStr = SecretStr("")
+    """The password, where it is not part of the URL."""
+
+    database_tls: str = "prefer"
+    """TLS to PostgreSQL, as it names the ways itself: disable, prefer, require (encrypted, to whomever), or verify-full
+    (certificate and host name are checked)."""
+
+    database_ca_certificate: str = ""
+    """For verify-full a PEM file with the certificates that sign the server's; without one, those of the system."""
+
+    database_connections: int = Field(default=10, ge=1, le=1000)
+    """The most connections to the database at once."""
+
+    database_pool_seconds: float = Field(default=5.0, gt=0)
+    """How long a call waits for one of them before it is refused (STORE_UNAVAILABLE)."""
+
+    database_connect_seconds: float = Field(default=10.0, gt=0)
+    """The time that making a connection has."""
+
+    database_seconds: float = Field(default=15.0, gt=0)
+    """The time one call to the database has, there (statement_timeout, lock_timeout) and here."""
 
     images_url: str = "file://lookalike-images"
     """Where photographs lie, as fsspec writes it: a folder, `s3://bucket/path`, `memory://`."""
@@ -115,12 +169,6 @@ class Settings(BaseSettings):
     import_deadline_seconds: float = Field(default=120.0, gt=0)
     """The time one product of an import has."""
 
-    index_seconds: float = Field(default=10.0, gt=0)
-    """The time one call to Milvus has."""
-
-    index_batch: int = Field(default=2000, ge=1)
-    """The most views in one write to Milvus."""
-
     startup_seconds: float = Field(default=60.0, gt=0)
     """How long to wait for Triton, Milvus and the database at start."""
 
@@ -153,8 +201,22 @@ class Settings(BaseSettings):
     @field_validator("index_kind")
     @classmethod
     def _known_kind(cls, value: str) -> str:
-        if value not in ("HNSW", "IVF_FLAT", "IVF_SQ8", "FLAT"):
-            raise ValueError("index_kind is HNSW, IVF_FLAT, IVF_SQ8 or FLAT")
+        if value not in INDEX_KINDS:
+            raise ValueError(f"index_kind is one of {', '.join(INDEX_KINDS)}")
+        return value
+
+    @field_validator("database_tls")
+    @classmethod
+    def _known_tls(cls, value: str) -> str:
+        if value not in TLS_MODES:
+            raise ValueError(f"database_tls is one of {', '.join(TLS_MODES)}")
+        return value
+
+    @field_validator("index_probes")
+    @classmethod
+    def _no_more_than_lists(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("index_lists", value):
+            raise ValueError(f"index_probes is index_lists ({info.data['index_lists']}) at most, not {value}")
         return value
 
     @field_validator("log_level")

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Row, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Row, Table, delete, false, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lookalike_service import tables
-from lookalike_service.commits import GroupCommit, prepare_sqlite
-from lookalike_service.errors import RevisionOutdated, StartupError, StoreUnavailable
+from lookalike_service.commits import GroupCommit
+from lookalike_service.database import FAILURES
+from lookalike_service.errors import RevisionOutdated, StoreUnavailable
 from lookalike_service.filter import Node
 from lookalike_service.model import Pending, Product
 from lookalike_service.records import image_of, image_rows, product_of, product_row, view_of, view_rows
@@ -38,55 +37,40 @@ class SqlStore:
     """A Store: products, images and views in tables, with an outbox that the index follows."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """See `connect`, which also makes the tables."""
+        """`engine` is what `database.open_database` gives."""
         self.engine = engine
+        # A product, its images and its views are three queries, and must be of one moment; SQLite does that anyway.
+        same_moment = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+        self._reading = engine.execution_options(**same_moment)
         self._commits = GroupCommit(engine, seconds=CALL_SECONDS) if engine.dialect.name == "sqlite" else None
 
-    @classmethod
-    async def connect(cls, url: str) -> Self:
-        """Open the database and make missing tables. Raises StartupError."""
-        try:
-            engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-        except (SQLAlchemyError, ImportError) as error:
-            raise _cannot_open(type(error).__name__) from error
-        file = engine.url.database if engine.dialect.name == "sqlite" else None
-        if file and file != ":memory:" and not os.access(Path(file).resolve().parent, os.W_OK):
-            raise _cannot_open(f"{Path(file).resolve().parent} is not there or not ours to write")
-        try:
-            if engine.dialect.name == "sqlite":
-                prepare_sqlite(engine)
-            async with asyncio.timeout(CALL_SECONDS), engine.begin() as connection:
-                await connection.run_sync(tables.metadata.create_all)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            await engine.dispose()
-            raise _cannot_open(type(error).__name__) from error
-        return cls(engine)
-
-    async def products(self, catalog: str, ids: Sequence[str], *, views: bool = False) -> dict[str, Product]:
-        """Read the products that exist among `ids`, with their views when asked for."""
+    async def products(
+        self, catalog: str, ids: Sequence[str], *, views: bool = False, deleted: bool = False
+    ) -> dict[str, Product]:
+        """Read the products that exist among `ids`, with their views, and what deleted ones left, when asked for."""
         found: dict[str, Product] = {}
         async with self._connection() as connection:
             for begin in range(0, len(ids), MOST_IDS):
                 table = tables.products
                 query = select(table).where(table.c.catalog == catalog, table.c.id.in_(ids[begin : begin + MOST_IDS]))
+                if not deleted:
+                    query = query.where(table.c.deleted.is_(false()))
                 rows = (await connection.execute(query)).all()
                 found.update({row.id: product_of(row) for row in rows})
             return await self._completed(connection, catalog, found, views=views)
 
     async def page(
-        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None
+        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None, views: bool = False
     ) -> list[Product]:
         """List products in the order of their ids, beginning behind `after`."""
-        table = tables.products
-        query = select(table).where(table.c.catalog == catalog, table.c.id > after)
-        if filter is not None:
-            query = query.where(tables.condition(filter, dialect=self.engine.dialect.name))
+        query = tables.page(catalog, after=after, limit=limit, filter=filter, dialect=self.engine.dialect.name)
         async with self._connection() as connection:
-            rows = (await connection.execute(query.order_by(table.c.id).limit(limit))).all()
-            found = {row.id: product_of(row) for row in rows}
-            return list((await self._completed(connection, catalog, found, views=False)).values())
+            found = {row.id: product_of(row) for row in (await connection.execute(query)).all()}
+            return list((await self._completed(connection, catalog, found, views=views)).values())
 
-    async def write(self, product: Product, *, expected_revision: int, pending: bool) -> Pending | None:
+    async def write(
+        self, product: Product, *, expected_revision: int, pending: bool, expected_deleted: bool = False
+    ) -> Pending | None:
         """Insert (`expected_revision` 0) or replace a product with its images and views, in one commit."""
         table = tables.products
         values = product_row(product)
@@ -98,7 +82,11 @@ class SqlStore:
                 except IntegrityError as error:
                     raise _changed_meanwhile(product.id) from error
             else:
-                same = _is(table, product.catalog, product.id, key="id") & (table.c.revision == expected_revision)
+                same = (
+                    _is(table, product.catalog, product.id, key="id")
+                    & (table.c.revision == expected_revision)
+                    & table.c.deleted.is_(expected_deleted)
+                )
                 if (await connection.execute(update(table).where(same).values(values))).rowcount == 0:
                     raise _changed_meanwhile(product.id)
             before = await self._forget(connection, product.catalog, product.id)
@@ -110,18 +98,11 @@ class SqlStore:
 
         return await self._committed(work)
 
-    async def delete(self, catalog: str, product_id: str, *, expected_revision: int) -> Pending:
-        """Delete a product with an outbox entry, in one commit."""
-        table = tables.products
-
-        async def work(connection: AsyncConnection) -> Pending:
-            same = _is(table, catalog, product_id, key="id") & (table.c.revision == expected_revision)
-            if (await connection.execute(delete(table).where(same))).rowcount == 0:
-                raise _changed_meanwhile(product_id)
-            before = await self._forget(connection, catalog, product_id)
-            return await self._note(connection, catalog, product_id, before)
-
-        return await self._committed(work)
+    async def delete(self, catalog: str, product_id: str, *, expected_revision: int, revision: int = 0) -> Pending:
+        """Delete a product with an outbox entry, in one commit; `revision` stays, or else the one that was deleted."""
+        left = Product(catalog, product_id, revision=revision or expected_revision, deleted=True)
+        pending = await self.write(left, expected_revision=expected_revision, pending=True)
+        return cast(Pending, pending)
 
     async def pending(self, *, limit: int) -> list[Pending]:
         """Read the oldest outbox entries."""
@@ -177,7 +158,7 @@ class SqlStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        async with self._failing_clearly(), asyncio.timeout(CALL_SECONDS), self.engine.connect() as connection:
+        async with self._failing_clearly(), asyncio.timeout(CALL_SECONDS), self._reading.connect() as connection:
             yield connection
 
     async def _committed(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
@@ -191,16 +172,12 @@ class SqlStore:
     async def _failing_clearly(self) -> AsyncIterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             logger.warning("the database failed: %s", error)
+            # SQLite and PostgreSQL put it in these words.
+            if "disk is full" in str(error) or "No space left on device" in str(error):
+                raise StoreUnavailable("the database cannot be written: its disk is full") from error
             raise StoreUnavailable("the database does not answer, or cannot be written") from error
-
-
-def _cannot_open(why: str) -> StartupError:
-    return StartupError(
-        f"the database cannot be opened ({why}); check LOOKALIKE_DATABASE_URL, that its folder or "
-        "server is there and may be written, and that its driver is installed"
-    )
 
 
 def _changed_meanwhile(product_id: str) -> RevisionOutdated:

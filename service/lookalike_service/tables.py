@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -24,11 +25,12 @@ from sqlalchemy import (
     func,
     not_,
     or_,
+    select,
 )
 
 from lookalike_service.filter import And, Comparison, Node, Not, Or, without_not
 
-__all__ = ["condition", "images", "metadata", "outbox", "products", "views"]
+__all__ = ["condition", "images", "metadata", "outbox", "page", "products", "views"]
 
 metadata = MetaData()
 # SQLite counts rows by itself only in a plain INTEGER.
@@ -52,6 +54,8 @@ products = Table(
     # Microseconds since 1970, which every database keeps alike.
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    # A deleted product leaves its revision behind, so that a late, older write does not bring it back.
+    Column("deleted", Boolean, nullable=False, server_default=false()),
 )
 images = Table(
     "images",
@@ -75,6 +79,8 @@ views = Table(
     Column("category", Text, nullable=False),
     # Between bars, as in |red|white|, so that one replace finds a whole word on every database.
     Column("colours", Text, nullable=False),
+    # How much of the garment each of these colours covers, 0..1, in the same order.
+    Column("shares", JSON, nullable=False, server_default="[]"),
     Column("pattern", Text, nullable=False),
     Column("x0", Float, nullable=False),
     Column("y0", Float, nullable=False),
@@ -97,6 +103,16 @@ JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "sqlite": {"text": ("text",), "number": ("integer", "real"), "flag": ("true", "false")},
     "postgresql": {"text": ("string",), "number": ("number",), "flag": ("boolean",)},
 }
+
+
+def page(catalog: str, *, after: str, limit: int, filter: Node | None, dialect: str) -> Select[Any]:
+    """The products behind an id, which the primary key brings in order: no page costs more than the first."""
+    query = select(products).where(
+        products.c.catalog == catalog, products.c.id > after, products.c.deleted.is_(false())
+    )
+    if filter is not None:
+        query = query.where(condition(filter, dialect=dialect))
+    return query.order_by(products.c.id).limit(limit)
 
 
 def condition(node: Node, *, dialect: str) -> ColumnElement[bool]:

@@ -17,17 +17,19 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lookalike_service.errors import GarmentTokenInvalid, PageTokenInvalid
-from lookalike_service.model import Box, Garment, Source
+from lookalike_service.model import Box, Garment, Looks, Source
 
 __all__ = ["GarmentMemory", "Tokens", "compact", "expanded", "fingerprint"]
 
 LONGEST_TOKEN = 32768
 NONCE_BYTES = 12
 KEY_ID_BYTES = 4
-FORMAT = b"\x01"
-# expiry, embedding version, source, score, box; then catalog, category, region id and vector, each with its length.
+FORMAT = b"\x02"
+# expiry, embedding version, source, score, box; then catalog, category, region id, looks and vector, each with its
+# length.
 GARMENT = struct.Struct("<QiBf4f")
 PAGE = struct.Struct("<I")
+NO_LOOKS = Looks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class GarmentMemory:
     score: float
     category: str
     region_id: str
+    looks: Looks
     vector: bytes
 
 
@@ -68,15 +71,18 @@ class Tokens:
         self._lifetime = lifetime
         self._now = now
 
-    def of_garment(self, garment: Garment, *, catalog: str, embedding_version: int, region_id: str = "") -> str:
+    def of_garment(
+        self, garment: Garment, *, catalog: str, embedding_version: int, region_id: str = "", looks: Looks = NO_LOOKS
+    ) -> str:
         """The token of a garment that a search has just described."""
         box = garment.box
         head = GARMENT.pack(
             int(self._now() + self._lifetime), embedding_version, int(garment.source), garment.score,
             box.x0, box.y0, box.x1, box.y1,
         )  # fmt: skip
-        texts = [catalog.encode(), garment.category.encode(), region_id.encode()]
-        parts = [*texts, compact(garment.embedding)]
+        shares = (f"{name}:{share:.2f}" for name, share in looks.colours.items())
+        texts = [catalog, garment.category, region_id, "|".join([looks.pattern, *shares])]
+        parts = [*(text.encode() for text in texts), compact(garment.embedding)]
         return self._seal(head + b"".join(struct.pack("<H", len(part)) + part for part in parts), kind=b"garment")
 
     def read_garment(self, token: str, *, catalog: str, embedding_version: int, dimension: int) -> GarmentMemory:
@@ -88,15 +94,16 @@ class Tokens:
         expiry, version, source, score, *corners = GARMENT.unpack_from(body)
         if expiry < self._now():
             raise GarmentTokenInvalid(f"the garment token has expired; {again}")
-        of_catalog, category, region_id, vector = _parts(body[GARMENT.size :])
-        if of_catalog.decode() != catalog:
+        *texts, vector = _parts(body[GARMENT.size :])
+        of_catalog, category, region_id, looks = (text.decode() for text in texts)
+        if of_catalog != catalog:
             raise GarmentTokenInvalid("the garment token is of another catalog")
         if version != embedding_version or len(vector) != 2 * dimension:
             raise GarmentTokenInvalid(
                 f"the garment token holds a vector of version {version}, served is {embedding_version}; {again}"
             )
         return GarmentMemory(
-            catalog, version, Box(*corners), Source(source), score, category.decode(), region_id.decode(), vector
+            catalog, version, Box(*corners), Source(source), score, category, region_id, _looks(looks), vector
         )
 
     def of_page(self, offset: int, *, request: bytes) -> str:
@@ -152,6 +159,12 @@ class Tokens:
 def fingerprint(*parts: object) -> bytes:
     """A digest of the fields that a page token is bound to."""
     return hashlib.sha256("\x00".join(map(repr, parts)).encode()).digest()[:16]
+
+
+def _looks(text: str) -> Looks:
+    pattern, *shares = text.split("|")
+    pairs = (share.rpartition(":") for share in shares)
+    return Looks({name: float(share) for name, _, share in pairs}, pattern)
 
 
 def _parts(data: bytes) -> list[bytes]:

@@ -45,7 +45,7 @@ def _garment(arrays: Arrays, row: int, vocabularies: Vocabularies, detected: Seq
         crop_box=crop_box,
         score=score,
         source=source,
-        category=max(chances, key=chances.__getitem__, default=""),
+        category=max(chances, key=chances.__getitem__, default=garment_class),
         categories=categories,
         colours=tuple(label for label in _labels(vocabularies.colour, arrays.get("colours"), row) if label.score > 0),
         patterns=_labels(vocabularies.pattern, arrays.get("pattern"), row),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from google.protobuf import struct_pb2
 
+from lookalike.currencies import CURRENCIES
 from lookalike.v1 import product_pb2
-from lookalike_service.catalog import Draft, NewImage
-from lookalike_service.currencies import CURRENCIES
+from lookalike_service.drafts import Draft, NewImage
 from lookalike_service.errors import RequestInvalid
 from lookalike_service.model import Attribute, Hint, Money, Product, ProductImage
 from lookalike_service.names import product_name
 from lookalike_service.search import checked_box
 from lookalike_service.wire import box_message, box_value
 
-__all__ = ["draft_of", "product_message"]
+__all__ = ["change_of", "draft_of", "product_message"]
 
 MOST_IMAGES: Final = 16
 MOST_ATTRIBUTES: Final = 64
@@ -26,6 +27,10 @@ MOST_ATTRIBUTES: Final = 64
 MOST_ATTRIBUTE_BYTES: Final = 32768
 LARGEST_PRICE: Final = 2**53
 KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+CHANGEABLE: Final = ("title", "brand", "category", "price", "available", "uri", "attributes", "images")
+PARTS_OF_PRICE: Final = ("amount_minor", "currency_code")
+# Fields that no mask changes: the name says which product, the revision goes with every write, the rest is ours.
+WITHOUT_EFFECT: Final = ("name", "revision", "create_time", "update_time")
 
 
 def draft_of(message: product_pb2.Product, *, catalog: str, product_id: str) -> Draft:
@@ -47,6 +52,67 @@ def draft_of(message: product_pb2.Product, *, catalog: str, product_id: str) -> 
         revision=message.revision,
     )
     return Draft(product, tuple(_new_image(image, number) for number, image in enumerate(message.images)))
+
+
+def change_of(
+    message: product_pb2.Product, paths: Sequence[str], *, catalog: str, product_id: str
+) -> Callable[[Product | None], Draft]:
+    """What an update makes of the product as it is: `paths` of it come from the message, all others stay.
+
+    No paths mean every field that the message sets, `*` means all fields; a product that is not there is created
+    from the whole message. Raises RequestInvalid for a path that is no field; the change raises what `draft_of` does.
+    """
+    chosen = list(paths) or [name for name in CHANGEABLE if _is_set(message, name)]
+    if chosen == ["*"]:
+        chosen = list(CHANGEABLE)
+    for path in chosen:
+        _check_path(path)
+
+    def change(stored: Product | None) -> Draft:
+        merged = message
+        if stored:
+            merged = product_message(stored, product_pb2.PRODUCT_VIEW_FULL)
+            merged.revision = message.revision
+            for path in chosen:
+                _take_over(path, message, merged)
+        return draft_of(merged, catalog=catalog, product_id=product_id)
+
+    return change
+
+
+def _is_set(message: product_pb2.Product, name: str) -> bool:
+    return any(field.name == name for field, _ in message.ListFields())
+
+
+def _check_path(path: str) -> None:
+    field, _, part = path.partition(".")
+    inside = (field == "price" and part in PARTS_OF_PRICE) or (field == "attributes" and KEY.fullmatch(part))
+    if path not in (*CHANGEABLE, *WITHOUT_EFFECT) and not inside:
+        raise RequestInvalid(
+            f"{path[:150]!r} is no field that can be changed; there are {', '.join(CHANGEABLE)}, price.amount_minor, "
+            "price.currency_code, attributes.KEY, and * alone for all",
+            field="update_mask",
+        )
+
+
+def _take_over(path: str, message: product_pb2.Product, merged: product_pb2.Product) -> None:
+    field, _, part = path.partition(".")
+    if field in WITHOUT_EFFECT:
+        return
+    if field == "attributes" and part:
+        merged.attributes.pop(part, None)
+        if part in message.attributes:
+            merged.attributes[part].CopyFrom(message.attributes[part])
+        return
+    if field == "price" and part:
+        setattr(merged.price, part, getattr(message.price, part))
+        return
+    merged.ClearField(field)  # type: ignore[arg-type]
+    for descriptor, value in message.ListFields():
+        if descriptor.name == field and hasattr(value, "MergeFrom"):
+            getattr(merged, field).MergeFrom(value)
+        elif descriptor.name == field:
+            setattr(merged, field, value)
 
 
 def _text(value: str, *, most: int, field: str) -> str:

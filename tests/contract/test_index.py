@@ -1,18 +1,21 @@
-"""What every Index must do; run on the in-memory fake, on Milvus Lite, and on a server when MILVUS_URI names one."""
+"""What every Index must do; run on the fake, on Milvus Lite and 2.3.5, or on the server that MILVUS_URI names."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
 from fakes import DIMENSION, vector
 from lookalike_service.errors import DeadlineExceeded, StartupError
 from lookalike_service.filter import parse
 from lookalike_service.milvus import MilvusIndex, MilvusOptions, alias_of, collection_of
+from lookalike_service.milvus_versions import INDEX_KINDS, abilities_of
 from lookalike_service.model import Attribute, Box, Entry, Money, Product, View
 from lookalike_service.ports import Index
 from support_gateway import eventually
@@ -266,10 +269,38 @@ async def test_no_time_left_is_said(index: Index, catalog: str) -> None:
         await index.search(catalog, vector("x")[None], limit=1, timeout=0.0)
 
 
-async def test_another_vector_size_is_refused(lite_uri: str, catalog: str) -> None:
-    options = MilvusOptions(lite_uri)
-    first = await MilvusIndex.connect(options, embedding_version=1, dimension=DIMENSION)
-    second = await MilvusIndex.connect(options, embedding_version=1, dimension=DIMENSION * 2)
+async def test_a_scan_comes_by_every_view(index: Index, catalog: str) -> None:
+    entries = [entry(catalog, f"item {number}", view, revision=number + 1) for number in range(510) for view in (0, 1)]
+    await fill(index, catalog, entries)
+
+    async def all_seen() -> None:
+        rows = [row async for batch in index.scan(catalog) for row in batch]
+        wanted = {(each.view.id, each.product.id, each.product.indexed_revision) for each in entries}
+        assert {(row.id, row.product_id, row.revision) for row in rows} == wanted
+        assert len(rows) == len(entries)
+
+    await eventually(all_seen)
+
+
+async def test_a_scan_of_nothing(index: Index, catalog: str) -> None:
+    assert [rows async for rows in index.scan(catalog)] == []
+
+
+async def test_revisions_know_every_acknowledged_write(index: Index, catalog: str) -> None:
+    """At once, without the fraction of a second that a search may lag behind."""
+    entries = [entry(catalog, f"item {number}") for number in range(1010)]
+    await index.upsert(catalog, entries)
+    ids = [each.view.id for each in entries]
+    assert await index.revisions(catalog, [*ids, "never/was"]) == dict.fromkeys(ids, 1)
+    await index.upsert(catalog, [entry(catalog, "item 7", revision=2)])
+    await index.delete(catalog, ["item-8/0"])
+    assert await index.revisions(catalog, ["item-7/0", "item-8/0", "item-9/0"]) == {"item-7/0": 2, "item-9/0": 1}
+    assert await index.revisions(catalog, []) == {}
+
+
+async def test_another_vector_size_is_refused(milvus_options: MilvusOptions, catalog: str) -> None:
+    first = await MilvusIndex.connect(milvus_options, embedding_version=1, dimension=DIMENSION)
+    second = await MilvusIndex.connect(milvus_options, embedding_version=1, dimension=DIMENSION * 2)
     await first.prepare(catalog)
     with pytest.raises(StartupError, match="needs a new embedding version"):
         await second.prepare(catalog)
@@ -277,14 +308,13 @@ async def test_another_vector_size_is_refused(lite_uri: str, catalog: str) -> No
     await second.close()
 
 
-async def test_versions_stand_side_by_side(lite_uri: str, catalog: str) -> None:
+async def test_versions_stand_side_by_side(milvus_options: MilvusOptions, catalog: str) -> None:
     """The alias stays with the version that had it first; each version searches its own collection."""
-    options = MilvusOptions(lite_uri)
-    old = await MilvusIndex.connect(options, embedding_version=1, dimension=DIMENSION)
-    new = await MilvusIndex.connect(options, embedding_version=2, dimension=DIMENSION * 2)
+    old = await MilvusIndex.connect(milvus_options, embedding_version=1, dimension=DIMENSION)
+    new = await MilvusIndex.connect(milvus_options, embedding_version=2, dimension=DIMENSION * 2)
     await old.prepare(catalog)
     await new.prepare(catalog)
-    await old.upsert(catalog, [entry(catalog, LOOKS[0])])
+    await fill(old, catalog, [entry(catalog, LOOKS[0])])
     [ranking] = await new.search(catalog, np.ones((1, DIMENSION * 2), np.float32), limit=3)
     assert ranking.matches == ()
     assert await found(old, catalog) == ["look-0"]
@@ -292,9 +322,36 @@ async def test_versions_stand_side_by_side(lite_uri: str, catalog: str) -> None:
     await new.close()
 
 
-async def test_a_server_that_is_not_there_is_named() -> None:
-    with pytest.raises(StartupError, match=r"http://127\.0\.0\.1:9 did not answer"):
-        await MilvusIndex.connect(MilvusOptions("http://127.0.0.1:9"), embedding_version=1, dimension=4, timeout=0.2)
+@pytest.mark.parametrize("kind", sorted(INDEX_KINDS))
+async def test_kinds_of_index(milvus_options: MilvusOptions, catalog: str, kind: str) -> None:
+    """Each that a server builds finds what is there; each other one is refused with those that there are."""
+    options = replace(milvus_options, index_kind=kind, lists=16, probes=16)
+    client = MilvusClient(options.uri, token=options.token, timeout=10, dedicated=True)
+    able = kind in abilities_of(client.get_server_version(timeout=10)).kinds
+    client.close()
+    if not able:
+        with pytest.raises(StartupError, match=rf"no {kind} index; set LOOKALIKE_INDEX_KIND to one of AUTOINDEX, FLAT"):
+            await MilvusIndex.connect(options, embedding_version=1, dimension=DIMENSION)
+        return
+    index = await MilvusIndex.connect(options, embedding_version=1, dimension=DIMENSION)
+    await index.prepare(catalog)
+    await fill(index, catalog, [entry(catalog, look, view) for look in LOOKS for view in range(VIEWS)])
+    for look in LOOKS[:5]:
+        assert (await found(index, catalog, look, limit=10))[0] == look.replace(" ", "-")
+    await index.close()
+
+
+async def test_a_collection_keeps_its_kind_of_index(milvus_options: MilvusOptions, catalog: str) -> None:
+    """A changed setting is for new collections; those that are there are searched as they were built."""
+    first = await MilvusIndex.connect(milvus_options, embedding_version=1, dimension=DIMENSION)
+    await first.prepare(catalog)
+    await fill(first, catalog, [entry(catalog, look) for look in LOOKS])
+    changed = replace(milvus_options, index_kind="IVF_FLAT")
+    second = await MilvusIndex.connect(changed, embedding_version=1, dimension=DIMENSION)
+    await second.prepare(catalog)
+    assert len(await found(second, catalog, limit=30)) == 30
+    await first.close()
+    await second.close()
 
 
 def test_names_never_meet() -> None:

@@ -1,4 +1,4 @@
-"""What every Store must do; run on SQLite, and on a server when DATABASE_URL names one."""
+"""What every Store must do; run on SQLite and PostgreSQL, or on the server that DATABASE_URL names."""
 
 from __future__ import annotations
 
@@ -119,8 +119,22 @@ async def test_a_deleted_product_is_gone_whole(store: Store, catalog: str) -> No
     await written(store, product(catalog))
     await store.settle([await store.delete(catalog, "p", expected_revision=10)])
     assert await store.products(catalog, ["p"], views=True) == {}
-    await written(store, replace(product(catalog), images=(), views=()))
-    assert (await store.products(catalog, ["p"], views=True))["p"].images == ()
+    assert await store.page(catalog) == []
+
+
+async def test_a_deleted_product_leaves_its_revision(store: Store, catalog: str) -> None:
+    """Whoever makes it anew must know, so that an older write never brings it back."""
+    await written(store, product(catalog, views=2))
+    await store.settle([await store.delete(catalog, "p", expected_revision=10, revision=15)])
+    left = (await store.products(catalog, ["p"], views=True, deleted=True))["p"]
+    assert (left.deleted, left.revision, left.images, left.views, left.title) == (True, 15, (), (), "")
+    with pytest.raises(RevisionOutdated):
+        await written(store, product(catalog))
+    again = product(catalog, revision=16)
+    with pytest.raises(RevisionOutdated):
+        await store.write(again, expected_revision=15, pending=False)
+    await store.write(again, expected_revision=15, expected_deleted=True, pending=False)
+    assert await store.products(catalog, ["p"], views=True) == {"p": again}
 
 
 async def test_pages_cover_everything_once(store: Store, catalog: str) -> None:

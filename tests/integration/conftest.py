@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from lookalike import Client, SyncClient
-from lookalike.catalog_files import open_catalog
+from lookalike.catalogs import Fetcher, load, open_catalog
+from lookalike.v1.product_pb2 import Product
 from lookalike.v1.product_service_pb2 import IMPORT_OUTCOME_CREATED
 from lookalike_service.embedded.stack import serving
 from lookalike_service.wardrobe import Item, choose_outfit, make_items, render_outfit, write_catalog
@@ -30,10 +32,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("stack")
     with serving(directory) as address:
         with SyncClient(address) as client:
-            products = (row.product for row in open_catalog(catalog).rows() if row.product is not None)
-            outcomes = [answer.outcome for answer in client.import_products(products)]
+            outcomes = [answer.outcome for answer in client.import_products(products_of(catalog))]
         assert outcomes == [IMPORT_OUTCOME_CREATED] * len(ITEMS)
         yield Stack(address, directory, catalog)
+
+
+async def products_of(catalog: Path) -> AsyncGenerator[Product, None]:
+    """The products of a catalog file that can be read."""
+    async with Fetcher() as fetcher, open_catalog(catalog, fetcher=fetcher) as opened:
+        async for loaded in load(opened, fetcher=fetcher):
+            if loaded.product is not None:
+                yield loaded.product
 
 
 @pytest.fixture

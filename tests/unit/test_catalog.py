@@ -225,7 +225,7 @@ async def test_of_two_processes_the_last_one_leaves_the_newest(shop: Shop) -> No
     assert await slow.replay() == 1
     assert await views(shop) == []
     await upsert("default", entries)  # as a slower process would
-    await shop.store.write(old, expected_revision=0, pending=False)
+    await shop.store.write(old, expected_revision=old.revision, expected_deleted=True, pending=False)
     again = await shop.store.delete("default", "p", expected_revision=old.revision)
     assert again.sequence > pending.sequence
     assert await slow.replay() == 1

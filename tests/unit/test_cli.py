@@ -22,10 +22,14 @@ from lookalike.cli import main
 from lookalike.cli.arguments import build_parser
 from lookalike.v1.garment_pb2 import MASK_FORMAT_RUN_LENGTH
 from lookalike.v1.product_service_pb2 import (
+    CreateProductRequest,
+    CreateProductResponse,
     DeleteProductResponse,
     GetProductResponse,
     ListProductsRequest,
     ListProductsResponse,
+    UpdateProductRequest,
+    UpdateProductResponse,
 )
 from lookalike.v1.search_service_pb2 import AnalyzeImageRequest, ListSimilarProductsRequest, SearchProductsRequest
 from support_client import Script, failure, serving
@@ -198,41 +202,100 @@ def test_products_are_shown_listed_and_deleted(script: Script, capsys: pytest.Ca
     assert deleted.err == "lookalike: PRODUCT_NOT_FOUND: no product sku-8\n"
 
 
-# Importing
+def test_products_are_listed_line_by_line(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    script.say("ListProducts", ListProductsResponse(products=[PRODUCT] * 3))
+    assert call(script, "products", "list", "--jsonl", "--limit", 0) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [PRODUCT.name] * 3
 
 
-def test_an_import_reports_every_failure_and_counts(
-    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"image")
-    rows = [
-        {"id": "good", "image": "a.jpg"},
-        {"id": "bare"},
-        {"id": "broken", "image": "a.jpg"},
-        {"id": "gone", "image": "b.jpg"},
-        {"id": "fine", "image": "a.jpg"},
-    ]
-    path = tmp_path / "products.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    script.failing = {"catalogs/summer/products/broken"}
-    assert call(script, "import", path, "--catalog", "summer") == 1
+def updated(script: Script, *arguments: object) -> UpdateProductRequest:
+    script.say("UpdateProduct", UpdateProductResponse(product=PRODUCT))
+    assert call(script, "products", "update", *arguments) == 0
+    request = script.requests[-1]
+    assert isinstance(request, UpdateProductRequest)
+    return request
+
+
+def test_an_update_changes_what_is_named(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    request = updated(script, "sku-1", "--price", 3900, "--unavailable")
+    assert capsys.readouterr().out == "updated sku-1\n"
+    assert sorted(request.update_mask.paths) == ["available", "price.amount_minor"]
+    assert request.product == lookalike.Product(
+        name=PRODUCT.name, available=False, price=lookalike.Money(amount_minor=3900)
+    )
+    assert not request.allow_missing
+
+
+def test_an_update_reaches_every_field(script: Script, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = updated(
+        script,
+        *("sku-1", "--title", "Linen", "--brand", "", "--category", "dress", "--uri", "https://shop.example/1"),
+        *("--price", 3900, "--currency", "EUR", "--available", "--attribute", "fit=slim", "--attribute", "size=38"),
+        *("--attribute", "season=", "--image", photo, "--allow-missing", "--json"),
+    )
+    assert parsed(capsys.readouterr().out, UpdateProductResponse) == UpdateProductResponse(product=PRODUCT)
+    assert request.allow_missing
+    assert set(request.update_mask.paths) == {
+        *("title", "brand", "category", "uri", "available", "price", "images"),
+        *("attributes.fit", "attributes.size", "attributes.season"),
+    }
+    assert request.product.brand == "" and request.product.images[0].content == photo.read_bytes()
+    assert request.product.attributes["fit"].string_value == "slim"
+    assert request.product.attributes["size"].number_value == 38
+    assert "season" not in request.product.attributes
+
+
+def test_fields_are_cleared(script: Script) -> None:
+    request = updated(script, "sku-1", "--clear", "price", "--clear", "uri", "--title", "x")
+    assert list(request.update_mask.paths) == ["title", "price", "uri"]
+    assert not request.product.HasField("price")
+
+
+def test_an_update_goes_on_after_a_product_that_is_gone(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = failure(grpc.StatusCode.NOT_FOUND, "no product sku-8", reason="PRODUCT_NOT_FOUND")
+    script.say("UpdateProduct", gone, UpdateProductResponse(product=PRODUCT))
+    assert call(script, "products", "update", "sku-8", "sku-9", "--unavailable") == 3
     output = capsys.readouterr()
-    assert sorted(line.strip() for line in output.err.splitlines() if line.startswith("row")) == [
-        "row 2 (bare): has no image",
-        "row 3 (broken): IMAGE_UNREADABLE: the image is truncated",
-        "row 4 (gone): the image b.jpg cannot be read (No such file or directory)",
-    ]
-    assert re.fullmatch(r"imported 2 products \(2 new\), 3 failed, in \d+\.\d s \([\d.]+/s\)\n", output.out)
-    assert script.imported == [[f"catalogs/summer/products/{name}" for name in ("good", "broken", "fine")]]
+    assert (output.out, output.err) == ("updated sku-9\n", "lookalike: PRODUCT_NOT_FOUND: no product sku-8\n")
 
 
-def test_an_import_without_failures_ends_with_zero(
-    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_product_is_created(script: Script, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script.say("CreateProduct", CreateProductResponse(product=PRODUCT))
+    arguments = ("--title", "Linen dress", "--price", 4990, "--currency", "EUR", "--image", photo)
+    assert call(script, "products", "create", "sku-1", *arguments) == 0
+    assert capsys.readouterr().out == "created sku-1\n"
+    request = script.requests[0]
+    assert isinstance(request, CreateProductRequest)
+    assert (request.parent, request.product_id) == ("catalogs/default", "sku-1")
+    assert request.product.price == lookalike.Money(amount_minor=4990, currency_code="EUR")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("update", "sku-1"), "nothing to change; name a field, such as --price 3900"),
+        (
+            ("update", "sku-1", "--clear", "price", "--price", "1"),
+            "--clear price and a new price contradict each other",
+        ),
+        (("update", "sku-1", "--image", "missing.jpg"), "the image missing.jpg cannot be read (No such file"),
+        (("create", "sku-1", "--price", "1"), "a price needs both --price and --currency"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_the_server_is_asked(
+    script: Script, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
 ) -> None:
-    for number in range(3):
-        (tmp_path / f"{number}.jpg").write_bytes(b"image")
-    assert call(script, "import", tmp_path, "--category", "dress") == 0
-    assert capsys.readouterr().out.startswith("imported 3 products (3 new), 0 failed")
+    assert call(script, "products", *arguments) == 2
+    assert sentence in capsys.readouterr().err
+    assert script.requests == []
+
+
+def test_weights_of_looks_travel(script: Script, photo: Path) -> None:
+    script.say("SearchProducts", FOUND)
+    assert call(script, "search", photo, "--color-weight", 0.5) == 0
+    request = script.requests[0]
+    assert isinstance(request, SearchProductsRequest) and request.reranking.color_weight == 0.5
 
 
 # Errors
@@ -294,6 +357,13 @@ def test_local_files_are_looked_at_first(
         (("search", "a.jpg", "--region", "0,0,1"), "write x0,y0,x1,y1 as shares of the photo"),
         (("search", "a.jpg", "--region", "nan,0,1,1"), "write x0,y0,x1,y1 as shares of the photo"),
         (("search", "a.jpg", "--page-size", "-1"), "no whole number of 0 or more"),
+        (("search", "a.jpg", "--color-weight", "2"), "write a number of 0 to 1"),
+        (("products", "update", "x", "--price", "19.99"), "write it in minor units as a whole number"),
+        (("products", "update", "x", "--price", "99999999999999999"), "write it in minor units"),
+        (("products", "update", "x", "--currency", "euro"), "write a code of ISO 4217, such as EUR"),
+        (("products", "update", "x", "--attribute", "slim"), "write KEY=VALUE, such as fit=slim"),
+        (("products", "update", "x", "--available", "--unavailable"), "not allowed with argument"),
+        (("products", "update", "x", "--clear", "id"), "invalid choice"),
         (("search", "a.jpg", "--timeout", "0"), "write seconds, such as 30"),
         (("search", "a.jpg", "--category-mode", "perhaps"), "invalid choice"),
         ((), "COMMAND"),
@@ -351,9 +421,8 @@ def test_without_the_extra_one_sentence_says_what_to_install() -> None:
 
 
 def test_the_sdk_needs_no_extra() -> None:
-    ended = run(
-        "-c", "import lookalike, sys; print([name for name in ('rich', 'PIL', 'numpy') if name in sys.modules])"
-    )
+    extras = ("rich", "PIL", "aiohttp", "fsspec", "pyarrow")
+    ended = run("-c", f"import lookalike, sys; print([name for name in {extras} if name in sys.modules])")
     assert (ended.stdout, ended.stderr) == ("[]\n", "")
 
 
@@ -361,7 +430,9 @@ def test_help_teaches_with_examples_that_parse(capsys: pytest.CaptureFixture[str
     import shlex
 
     tried = 0
-    for command in ((), ("import",), ("search",), ("analyze",), ("similar",), ("products",), ("products", "list")):
+    commands = ("import", "search", "analyze", "similar", "products")
+    actions = (("products", action) for action in ("list", "create", "update"))
+    for command in ((), *((command,) for command in commands), *actions):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--help"])
         assert ended.value.code == 0
@@ -370,4 +441,21 @@ def test_help_teaches_with_examples_that_parse(capsys: pytest.CaptureFixture[str
             words = shlex.split(re.split(r" {2,}| \| ", example)[0])
             assert build_parser().parse_args(words[1:]).command == words[1]
             tried += 1
-    assert tried >= 15
+    assert tried >= 30
+
+
+def test_the_commands_and_the_code_of_the_guide_parse() -> None:
+    import ast
+    import shlex
+
+    guide = (Path(__file__).parents[2] / "docs/catalog.md").read_text()
+    commands = re.findall(r"^    lookalike (.*)$", guide, re.MULTILINE)
+    assert len(commands) >= 20
+    for command in commands:
+        assert build_parser().parse_args(shlex.split(command)).command in ("import", "products", "search", "similar")
+    snippets = re.findall(r"<!-- parsed by tests/unit/test_cli.py -->\n```python\n(.*?)```", guide, re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        names = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Attribute)]
+        of_package = [node.attr for node in names if isinstance(node.value, ast.Name) and node.value.id == "lookalike"]
+        assert of_package and set(of_package) <= set(lookalike.__all__)

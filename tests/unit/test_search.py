@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from fakes import photo
+from fakes import photo, vector
 from lookalike.v1 import garment_pb2, search_service_pb2
 from lookalike_service.model import Entry
 from support_gateway import Shop, open_shop, product
 
 LOOK = {"look": "the look", "category": "dress"}
+LOOK_VECTOR = vector("the look").astype(np.float16)
 
 
 @pytest.fixture
@@ -133,6 +135,30 @@ async def test_a_hit_of_an_outdated_revision_is_dropped_and_replaced(shop: Shop)
             unknown = replace(entry, product=replace(entry.product, id="gone"))
             shelf[view_id] = unknown
     assert ids(await found(shop, page_size=5)) == before[2:7]
+
+
+async def test_a_page_is_full_however_many_outdated_hits_lie_before_it(shop: Shop) -> None:
+    """As after a change of many products that the index has not seen yet."""
+    await stock(shop, 8)
+    shelf = shop.index.catalogs["default"]
+    ghost = next(iter(shelf.values()))
+    for number in range(900):
+        gone = replace(ghost.product, id=f"gone{number}")
+        shelf[f"gone{number}/1"] = Entry(gone, replace(ghost.view, id=f"gone{number}/1", embedding=LOOK_VECTOR))
+    assert len(ids(await found(shop, page_size=8))) == 8
+    assert len(set(await all_pages(shop, 3))) == 8
+
+
+async def test_near_identical_images_never_shorten_a_page(shop: Shop) -> None:
+    """With a dozen views of every product side by side, every page but the last holds exactly its size of products."""
+    await shop.bring(
+        product(f"p{number}", *({"look": f"look {number}", "variation": str(view)} for view in range(12)))
+        for number in range(23)
+    )
+    assert len(shop.index.catalogs["default"]) == 23 * 12
+    for size in (1, 5, 10):
+        pages = await all_pages(shop, size)  # asserts the size of each
+        assert len(pages) == len(set(pages)) == 23
 
 
 async def test_the_merchants_category_wins(shop: Shop) -> None:

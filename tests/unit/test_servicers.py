@@ -10,7 +10,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import field_mask_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -199,6 +198,25 @@ async def test_lists_page_and_filter(shop: Shop) -> None:
     assert pages == [["p0", "p2"], ["p4", "p6"], ["p8"]]
 
 
+async def test_a_page_token_of_a_list_holds_for_that_list_only(shop: Shop) -> None:
+    await shop.bring(product(f"p{number}") for number in range(4))
+    listed = await shop.products.ListProducts(product_service_pb2.ListProductsRequest(page_size=2))
+    searched = (await shop.search.SearchProducts(searching(page_size=2))).results[0]
+    good = listed.next_page_token
+    wrong = [
+        {"page_token": good, "filter": "available"},
+        {"page_token": good, "parent": "catalogs/other"},
+        {"page_token": good[:-2] + ("AA" if good[-2:] != "AA" else "BB")},
+        {"page_token": searched.next_page_token},
+        {"page_token": searched.garment.garment_token},
+    ]
+    for fields in wrong:
+        refused = await refusal(shop.products.ListProducts(product_service_pb2.ListProductsRequest(**fields)))
+        assert (refused.code, refused.reason, refused.field) == (INVALID, "PAGE_TOKEN_INVALID", "page_token")
+    similar = search_service_pb2.ListSimilarProductsRequest(name="catalogs/default/products/p0", page_token=good)
+    assert (await refusal(shop.search.ListSimilarProducts(similar))).reason == "PAGE_TOKEN_INVALID"
+
+
 async def test_create_and_delete(shop: Shop) -> None:
     request = product_service_pb2.CreateProductRequest(product_id="p", product=product("ignored", "red dress"))
     assert (await shop.products.CreateProduct(request)).product.name == NAME
@@ -289,11 +307,12 @@ BAD_SEARCHES = {
     "mask": (searching(mask_format=99), INVALID, "REQUEST_INVALID", "mask_format"),
     "catalog name": (searching(catalog="default"), INVALID, "REQUEST_INVALID", "catalog"),
     "catalog": (searching(catalog="catalogs/nowhere"), MISSING, "CATALOG_NOT_FOUND", ""),
-    "reranking": (
-        searching(reranking={"color_weight": 1}),
-        grpc.StatusCode.UNIMPLEMENTED,
-        "NOT_IMPLEMENTED",
-        "",
+    "color weight": (searching(reranking={"color_weight": 1.5}), INVALID, "REQUEST_INVALID", "reranking.color_weight"),
+    "pattern weight": (
+        searching(reranking={"pattern_weight": float("nan")}),
+        INVALID,
+        "REQUEST_INVALID",
+        "reranking.pattern_weight",
     ),
 }
 
@@ -324,6 +343,7 @@ async def test_a_page_token_holds_for_its_request_only(shop: Shop) -> None:
         {"filter": "available"},
         {"category_mode": 3},
         {"min_score": 0.5},
+        {"reranking": {"color_weight": 0.5}},
         {"garments": tokens(seen[1])},
         {"garments": tokens(*seen)},
         {"page_token": results[0].next_page_token[:-2] + "AA"},
@@ -410,10 +430,8 @@ async def test_what_is_not_built_says_so(shop: Shop) -> None:
     async def views() -> AsyncIterator[product_service_pb2.RecordViewsRequest]:
         yield product_service_pb2.RecordViewsRequest()
 
-    update = product_service_pb2.UpdateProductRequest(update_mask=field_mask_pb2.FieldMask(paths=["title"]))
     calls = [
         shop.search.ListAlsoViewedProducts(search_service_pb2.ListAlsoViewedProductsRequest(name=NAME)),
-        shop.products.UpdateProduct(update),
         shop.products.RecordViews(views()),
     ]
     for call in calls:
@@ -481,6 +499,26 @@ async def test_no_permit_within_the_bound() -> None:
         assert shop.finder.calls == 1  # refused before working
         shop.finder.gate.set()
         assert (await working).garments
+
+
+async def test_tokens_and_similar_products_need_permits_of_the_index() -> None:
+    async with open_shop(search_permits=1, search_waiters=0, permit_wait_seconds=0.2) as shop:
+        await shop.bring([product("p")])
+        token = (await shop.search.SearchProducts(searching())).results[0].garment.garment_token
+        by_token = search_service_pb2.SearchProductsRequest(garments=tokens(token))
+        shop.index.gate, before = asyncio.Event(), shop.index.searches
+        working = asyncio.ensure_future(shop.search.SearchProducts(by_token))
+        while shop.index.searches == before:
+            await asyncio.sleep(0.01)
+        for call in (
+            shop.search.SearchProducts(by_token),
+            shop.search.ListSimilarProducts(search_service_pb2.ListSimilarProductsRequest(name=NAME)),
+        ):
+            refused = await refusal(call)
+            assert (refused.code, refused.reason, refused.retry_seconds) == (BUSY, "OVERLOADED", 0.2)
+        assert (await shop.search.AnalyzeImage(analyzing())).garments  # photos have permits of their own
+        shop.index.gate.set()
+        assert (await working).results[0].hits
 
 
 async def test_too_many_imports() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from lookalike_service.settings import Settings
+from lookalike_service import milvus_versions
+from lookalike_service.settings import INDEX_KINDS, Settings
 
 
 def test_the_defaults_are_right_for_the_first_run() -> None:
@@ -32,7 +33,10 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CATALOGS", "a b", "a catalog id is"),
         ("CATALOGS", "", "at least one"),
         ("TOKEN_KEYS", "short", "at least 16 characters"),
-        ("INDEX_KIND", "TREE", "HNSW, IVF_FLAT"),
+        ("INDEX_KIND", "TREE", "HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8, FLAT, AUTOINDEX"),
+        ("INDEX_PROBES", "2000", r"index_lists \(1024\) at most"),
+        ("DATABASE_TLS", "verify", "disable, prefer, require, verify-full"),
+        ("DATABASE_CONNECTIONS", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "LOUD", "DEBUG, INFO"),
         ("SEARCH_PERMITS", "0", "greater than or equal to 1"),
         ("DEADLINE_SECONDS", "soon", "valid number"),
@@ -50,7 +54,15 @@ def test_settings_are_frozen() -> None:
 
 
 def test_secrets_are_not_printed() -> None:
-    assert "0123456789abcdef" not in repr(Settings(token_keys=("0123456789abcdef",)))  # type: ignore[arg-type]
+    secret = "0123456789abcdef"
+    settings = Settings(
+        token_keys=(SecretStr(secret),), milvus_token=SecretStr(secret), database_password=SecretStr(secret)
+    )
+    assert secret not in repr(settings)
+
+
+def test_the_kinds_of_index_are_those_of_the_table() -> None:
+    assert set(INDEX_KINDS) == milvus_versions.INDEX_KINDS
 
 
 def test_every_setting_is_explained() -> None:

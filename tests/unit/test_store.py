@@ -9,34 +9,31 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from lookalike_service import tables
+from lookalike_service.database import DatabaseOptions, open_database
 from lookalike_service.errors import StartupError, StoreUnavailable
 from lookalike_service.filter import parse
 from lookalike_service.model import Product
-from lookalike_service.store import SqlStore
-
-
-def url(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
+from support_gateway import open_store
 
 
 @pytest.mark.parametrize("wrong", ["sqlite+aiosqlite:////nowhere/at/all.db", "nonsense://x", "not a url"])
 async def test_a_database_that_cannot_be_opened_is_named(wrong: str) -> None:
     with pytest.raises(StartupError, match="LOOKALIKE_DATABASE_URL"):
-        await SqlStore.connect(wrong)
+        await open_database(DatabaseOptions(wrong))
 
 
 async def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
-    store = await SqlStore.connect(url(tmp_path / "a.db"))
+    store = await open_store(tmp_path)
     await store.write(Product("default", "p", revision=1), expected_revision=0, pending=True)
     await store.close()
-    again = await SqlStore.connect(url(tmp_path / "a.db"))
+    again = await open_store(tmp_path)
     assert list(await again.products("default", ["p"])) == ["p"]
     assert [entry.product_id for entry in await again.pending(limit=10)] == ["p"]
     await again.close()
 
 
 async def test_a_broken_database_says_so_without_details(tmp_path: Path) -> None:
-    store = await SqlStore.connect(url(tmp_path / "a.db"))
+    store = await open_store(tmp_path)
     async with store.engine.begin() as connection:
         await connection.run_sync(tables.metadata.drop_all)
     with pytest.raises(StoreUnavailable) as caught:
@@ -46,7 +43,7 @@ async def test_a_broken_database_says_so_without_details(tmp_path: Path) -> None
 
 
 async def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
-    store = await SqlStore.connect(url(tmp_path / "a.db"))
+    store = await open_store(tmp_path)
     await store.write(Product("default", "old", revision=1), expected_revision=0, pending=False)
     async with store.engine.begin() as writing:
         await writing.execute(tables.products.delete())

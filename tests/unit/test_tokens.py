@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fakes import DIMENSION, vector
 from lookalike_service.errors import GarmentTokenInvalid, PageTokenInvalid
-from lookalike_service.model import Box, Garment, Source
+from lookalike_service.model import Box, Garment, Looks, Source
 from lookalike_service.tokens import GarmentMemory, Tokens, compact, expanded, fingerprint
 
 HOUR = 3600.0
@@ -44,8 +44,13 @@ def garment() -> Garment:
     )
 
 
-def made(tokens: Tokens, *, catalog: str = "default", version: int = 3, region_id: str = "ä") -> str:
-    return tokens.of_garment(garment(), catalog=catalog, embedding_version=version, region_id=region_id)
+LOOKS = Looks({"red": 0.75, "white": 0.25}, "striped")
+
+
+def made(
+    tokens: Tokens, *, catalog: str = "default", version: int = 3, region_id: str = "ä", looks: Looks = LOOKS
+) -> str:
+    return tokens.of_garment(garment(), catalog=catalog, embedding_version=version, region_id=region_id, looks=looks)
 
 
 def read(tokens: Tokens, token: str, *, catalog: str = "default", version: int = 3) -> GarmentMemory:
@@ -56,7 +61,8 @@ def test_a_garment_is_remembered() -> None:
     tokens = Tokens(lifetime=HOUR)
     memory = read(tokens, made(tokens))
     assert (memory.box, memory.source, memory.score) == (Box(0.125, 0.25, 0.5, 1.0), Source.REGION, 0.75)
-    assert (memory.category, memory.region_id) == ("dress", "ä")
+    assert (memory.category, memory.region_id, memory.looks) == ("dress", "ä", LOOKS)
+    assert read(tokens, made(tokens, looks=Looks())).looks == Looks()
     assert expanded(memory.vector) == pytest.approx(vector("dress"), abs=1e-3)
     assert float(np.linalg.norm(expanded(memory.vector))) == pytest.approx(1)
 

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,19 @@ from google.protobuf.message import Message
 
 from lookalike.cli.display import Display
 from lookalike.cli.importing import import_catalog
+from lookalike.cli.products import products_command
+from lookalike.cli.usage import UsageError
 from lookalike.client import Client, SearchOptions
-from lookalike.errors import NotFound
 from lookalike.v1.garment_pb2 import MASK_FORMAT_RUN_LENGTH, MASK_FORMAT_UNSPECIFIED, MaskFormat
-from lookalike.v1.product_service_pb2 import GetProductResponse, ListProductsResponse
-from lookalike.v1.search_service_pb2 import CategoryMode
+from lookalike.v1.search_service_pb2 import CategoryMode, Reranking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["UsageError", "run"]
+__all__ = ["run"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-SOME_FAILED, REFUSED = 1, 3
-
-
-class UsageError(Exception):
-    """What was asked cannot be done; the text is a sentence that says why."""
+SOME_FAILED = 1
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -42,7 +37,7 @@ async def run(options: argparse.Namespace) -> int:
         "search": _search,
         "analyze": _analyze,
         "similar": _similar,
-        "products": _products,
+        "products": products_command,
     }
     async with Client(
         options.server,
@@ -68,13 +63,7 @@ def _read(path: str) -> bytes:
 
 
 async def _import(client: Client, options: argparse.Namespace) -> int:
-    from lookalike.catalog_files import CatalogUnreadable
-
-    try:
-        failed = await import_catalog(client, options.path, category=options.category, display=Display())
-    except CatalogUnreadable as error:
-        raise UsageError(str(error)) from error
-    return SOME_FAILED if failed else 0
+    return SOME_FAILED if await import_catalog(client, options, display=Display()) else 0
 
 
 async def _search(client: Client, options: argparse.Namespace) -> int:
@@ -126,49 +115,11 @@ async def _similar(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _products(client: Client, options: argparse.Namespace) -> int:
-    actions = {"get": _get_product, "list": _list_products, "delete": _delete_products}
-    return await actions[options.action](client, options)
-
-
-async def _get_product(client: Client, options: argparse.Namespace) -> int:
-    product = await client.get_product(options.product)
-    if options.json:
-        _print_json(GetProductResponse(product=product))
-    else:
-        Display().product(product)
-    return 0
-
-
-async def _list_products(client: Client, options: argparse.Namespace) -> int:
-    listed = ListProductsResponse()
-    page_size = min(options.limit or 1000, 1000)
-    async with aclosing(client.list_products(filter=options.filter, page_size=page_size)) as products:
-        async for product in products:
-            listed.products.append(product)
-            if len(listed.products) == options.limit:
-                break
-    if options.json:
-        _print_json(listed)
-    else:
-        Display().products(listed.products, limit=options.limit)
-    return 0
-
-
-async def _delete_products(client: Client, options: argparse.Namespace) -> int:
-    code = 0
-    for product in options.products:
-        try:
-            await client.delete_product(product, allow_missing=options.missing_ok)
-            print(f"deleted {product}")
-        except NotFound as error:
-            print(f"lookalike: {error.reason}: {error}", file=sys.stderr)
-            code = REFUSED
-    return code
-
-
 def _hits(options: argparse.Namespace) -> SearchOptions:
+    weights = {"color_weight": options.color_weight, "pattern_weight": options.pattern_weight}
+    chosen: SearchOptions = {"reranking": Reranking(**weights)} if any(weights.values()) else {}
     return {
+        **chosen,
         "filter": options.filter,
         "page_size": options.page_size,
         "min_score": options.min_score,

@@ -104,8 +104,13 @@ class Display:
     def product(self, product: Product) -> None:
         """All that is known of one product."""
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        _, *cells = _cells(product)
-        rows = zip(("title", "brand", "category", "price"), cells, strict=True)
+        _, *cells, _ = _cells(product)
+        available = "no (sold out)" if product.HasField("available") and not product.available else "yes"
+        rows = (
+            *zip(("title", "brand", "category"), cells, strict=True),
+            ("price", Text(price_text(product.price))),
+            ("available", Text(available)),
+        )
         table.add_row(Text("name", style="dim"), Text(one_line(product.name), style="bold"))
         for name, cell in rows:
             table.add_row(Text(name, style="dim"), cell)

@@ -489,7 +489,7 @@ class GarmentTokens(_message.Message):
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`Garment.garment_token` values, at most 16. What an answer says of such a garment is what the token holds:
-        box, source, region_id, category and the token itself.
+        box, source, region_id, category, score and the token itself.
         """
 
     def __init__(

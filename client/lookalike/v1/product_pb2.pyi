@@ -131,8 +131,9 @@ class Product(_message.Message):
     """The product's page in the shop. At most 2,000 characters."""
     revision: _builtins.int
     """Grows with every write. On a write, 0 lets the server count; any other number is the sender's own count
-    (for example its change time in microseconds), and a write that is older than what is stored is refused with
-    REVISION_OUTDATED, however late it arrives. The server counts in microseconds since 1970.
+    (for example its change time in microseconds), and a write that is older than what is stored, or was deleted, is
+    refused with REVISION_OUTDATED, however late it arrives; so is one of the same revision with other content. The
+    server counts in microseconds since 1970.
     """
     @_builtins.property
     def price(self) -> Global___Money: ...

@@ -6,7 +6,13 @@ Keeping a catalog.
 Any call may also end in the errors that search_service.proto names for every call. Filters are those of
 search_service.proto.
 
-When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second.
+When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second. A product that
+loses an image loses the views of that image, and a deleted product all of its views, in the same way. A write that is
+not acknowledged, because a process died or the caller's time was over, is done either wholly or not at all; send it
+again to know. When the disk of the server is full, writes end in STORE_UNAVAILABLE and change nothing.
+
+Of two writes of a product the one with the higher `Product.revision` wins, in whichever order they arrive. A deleted
+product leaves its revision behind, so that an older write, however late, does not bring it back.
 """
 
 from collections import abc as _abc
@@ -107,7 +113,7 @@ class ListProductsRequest(_message.Message):
     parent: _builtins.str
     """`catalogs/{catalog}`; empty means `catalogs/default`."""
     page_size: _builtins.int
-    """0 means 50, more than 1,000 means 1,000, negative is an error."""
+    """0 means 50, more than 1,000 means 1,000, negative is an error. A page may hold fewer."""
     page_token: _builtins.str
     """`next_page_token` of the page before, with parent and filter unchanged."""
     filter: _builtins.str
@@ -214,15 +220,17 @@ class UpdateProductRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     allow_missing: _builtins.bool
-    """Create the product if it is not there."""
+    """Create the product, from all fields that are set, if it is not there."""
     @_builtins.property
     def product(self) -> _product_pb2.Product:
         """Required; its name says which."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: `title`, `price`, `attributes`, `attributes.KEY`, `images` ...; empty means all that are
-        set in `product`, `*` all.
+        """The fields to change: `title`, `brand`, `category`, `price`, `price.amount_minor`, `price.currency_code`,
+        `available`, `uri`, `attributes` as a whole, `attributes.KEY` for one of them, `images` as a whole. A field of the
+        mask that is not set in `product` becomes empty. Empty means all that are set in `product`, `*` alone means all.
+        `name`, `revision`, `create_time` and `update_time` are passed over; any other path is an error that names it.
         """
 
     def __init__(
@@ -274,7 +282,9 @@ class DeleteProductRequest(_message.Message):
     allow_missing: _builtins.bool
     """A product that is gone already is no error."""
     revision: _builtins.int
-    """As in Product: a delete that is older than what is stored is refused; 0 deletes whatever is there."""
+    """As in Product: a delete that is older than what is stored is refused, and afterwards writes up to this revision
+    are; 0 deletes whatever is there. With allow_missing it is remembered even of a product that never was.
+    """
     def __init__(
         self,
         *,

@@ -89,7 +89,8 @@ class ProductServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListProducts(self, request, context):
-        """Lists the products of a catalog in the order of their ids.
+        """Lists the products of a catalog in the order of their ids. Every product comes at most once, whatever is
+        written between two pages, and no page costs more than the first one, however many products there are.
 
         Errors:
         INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -107,6 +108,7 @@ class ProductServiceServicer(object):
         INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID, REQUEST_INVALID;
         NOT_FOUND CATALOG_NOT_FOUND;
         ALREADY_EXISTS PRODUCT_EXISTS;
+        ABORTED REVISION_OUTDATED: a newer one was deleted;
         RESOURCE_EXHAUSTED OVERLOADED;
         UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
         """
@@ -115,7 +117,9 @@ class ProductServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProduct(self, request, context):
-        """Changes fields of a product. Models run only when images or hints change.
+        """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
+        a hint, also when the product's coarse category changes); a changed price, title or attribute embeds nothing.
+        Updates of different fields at the same time do not undo each other.
 
         Errors:
         INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID;
@@ -130,7 +134,7 @@ class ProductServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteProduct(self, request, context):
-        """Deletes a product with all its images and views.
+        """Deletes a product with all its views. Its revision is remembered.
 
         Errors:
         INVALID_ARGUMENT REQUEST_INVALID: the name is not a product's;
@@ -147,7 +151,8 @@ class ProductServiceServicer(object):
         once its product is durable and in the index; a product that fails is reported in its answer and the stream
         goes on. The server takes in a bounded number of requests before it answers the first, which holds the
         sender back. After a cut, send everything again: what has not changed is neither embedded nor written again.
-        An image that cannot be read fails its product.
+        An image that cannot be read fails its product. A name that comes twice is written twice, in the order of the
+        requests.
 
         Errors of the stream as a whole:
         RESOURCE_EXHAUSTED OVERLOADED: too many imports at once;

@@ -6,7 +6,13 @@ Keeping a catalog.
 Any call may also end in the errors that search_service.proto names for every call. Filters are those of
 search_service.proto.
 
-When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second.
+When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second. A product that
+loses an image loses the views of that image, and a deleted product all of its views, in the same way. A write that is
+not acknowledged, because a process died or the caller's time was over, is done either wholly or not at all; send it
+again to know. When the disk of the server is full, writes end in STORE_UNAVAILABLE and change nothing.
+
+Of two writes of a product the one with the higher `Product.revision` wins, in whichever order they arrive. A deleted
+product leaves its revision behind, so that an older write, however late, does not bring it back.
 """
 
 from collections import abc as _abc
@@ -48,7 +54,8 @@ class ProductServiceStub:
       UNAVAILABLE STORE_UNAVAILABLE.
     """
     ListProducts: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.ListProductsRequest, _product_service_pb2.ListProductsResponse]
-    """Lists the products of a catalog in the order of their ids.
+    """Lists the products of a catalog in the order of their ids. Every product comes at most once, whatever is
+    written between two pages, and no page costs more than the first one, however many products there are.
 
     Errors:
       INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -62,11 +69,14 @@ class ProductServiceStub:
       INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID, REQUEST_INVALID;
       NOT_FOUND CATALOG_NOT_FOUND;
       ALREADY_EXISTS PRODUCT_EXISTS;
+      ABORTED REVISION_OUTDATED: a newer one was deleted;
       RESOURCE_EXHAUSTED OVERLOADED;
       UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     UpdateProduct: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.UpdateProductRequest, _product_service_pb2.UpdateProductResponse]
-    """Changes fields of a product. Models run only when images or hints change.
+    """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
+    a hint, also when the product's coarse category changes); a changed price, title or attribute embeds nothing.
+    Updates of different fields at the same time do not undo each other.
 
     Errors:
       INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID;
@@ -77,7 +87,7 @@ class ProductServiceStub:
       UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     DeleteProduct: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.DeleteProductRequest, _product_service_pb2.DeleteProductResponse]
-    """Deletes a product with all its images and views.
+    """Deletes a product with all its views. Its revision is remembered.
 
     Errors:
       INVALID_ARGUMENT REQUEST_INVALID: the name is not a product's;
@@ -90,7 +100,8 @@ class ProductServiceStub:
     once its product is durable and in the index; a product that fails is reported in its answer and the stream
     goes on. The server takes in a bounded number of requests before it answers the first, which holds the
     sender back. After a cut, send everything again: what has not changed is neither embedded nor written again.
-    An image that cannot be read fails its product.
+    An image that cannot be read fails its product. A name that comes twice is written twice, in the order of the
+    requests.
 
     Errors of the stream as a whole:
       RESOURCE_EXHAUSTED OVERLOADED: too many imports at once;
@@ -122,7 +133,8 @@ class ProductServiceAsyncStub(ProductServiceStub):
       UNAVAILABLE STORE_UNAVAILABLE.
     """
     ListProducts: _aio.UnaryUnaryMultiCallable[_product_service_pb2.ListProductsRequest, _product_service_pb2.ListProductsResponse]  # type: ignore[assignment]
-    """Lists the products of a catalog in the order of their ids.
+    """Lists the products of a catalog in the order of their ids. Every product comes at most once, whatever is
+    written between two pages, and no page costs more than the first one, however many products there are.
 
     Errors:
       INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -136,11 +148,14 @@ class ProductServiceAsyncStub(ProductServiceStub):
       INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID, REQUEST_INVALID;
       NOT_FOUND CATALOG_NOT_FOUND;
       ALREADY_EXISTS PRODUCT_EXISTS;
+      ABORTED REVISION_OUTDATED: a newer one was deleted;
       RESOURCE_EXHAUSTED OVERLOADED;
       UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     UpdateProduct: _aio.UnaryUnaryMultiCallable[_product_service_pb2.UpdateProductRequest, _product_service_pb2.UpdateProductResponse]  # type: ignore[assignment]
-    """Changes fields of a product. Models run only when images or hints change.
+    """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
+    a hint, also when the product's coarse category changes); a changed price, title or attribute embeds nothing.
+    Updates of different fields at the same time do not undo each other.
 
     Errors:
       INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID;
@@ -151,7 +166,7 @@ class ProductServiceAsyncStub(ProductServiceStub):
       UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     DeleteProduct: _aio.UnaryUnaryMultiCallable[_product_service_pb2.DeleteProductRequest, _product_service_pb2.DeleteProductResponse]  # type: ignore[assignment]
-    """Deletes a product with all its images and views.
+    """Deletes a product with all its views. Its revision is remembered.
 
     Errors:
       INVALID_ARGUMENT REQUEST_INVALID: the name is not a product's;
@@ -164,7 +179,8 @@ class ProductServiceAsyncStub(ProductServiceStub):
     once its product is durable and in the index; a product that fails is reported in its answer and the stream
     goes on. The server takes in a bounded number of requests before it answers the first, which holds the
     sender back. After a cut, send everything again: what has not changed is neither embedded nor written again.
-    An image that cannot be read fails its product.
+    An image that cannot be read fails its product. A name that comes twice is written twice, in the order of the
+    requests.
 
     Errors of the stream as a whole:
       RESOURCE_EXHAUSTED OVERLOADED: too many imports at once;
@@ -205,7 +221,8 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _product_service_pb2.ListProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_product_service_pb2.ListProductsResponse, _abc.Awaitable[_product_service_pb2.ListProductsResponse]]:
-        """Lists the products of a catalog in the order of their ids.
+        """Lists the products of a catalog in the order of their ids. Every product comes at most once, whatever is
+        written between two pages, and no page costs more than the first one, however many products there are.
 
         Errors:
           INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -225,6 +242,7 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
           INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID, REQUEST_INVALID;
           NOT_FOUND CATALOG_NOT_FOUND;
           ALREADY_EXISTS PRODUCT_EXISTS;
+          ABORTED REVISION_OUTDATED: a newer one was deleted;
           RESOURCE_EXHAUSTED OVERLOADED;
           UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
         """
@@ -235,7 +253,9 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _product_service_pb2.UpdateProductRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_product_service_pb2.UpdateProductResponse, _abc.Awaitable[_product_service_pb2.UpdateProductResponse]]:
-        """Changes fields of a product. Models run only when images or hints change.
+        """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
+        a hint, also when the product's coarse category changes); a changed price, title or attribute embeds nothing.
+        Updates of different fields at the same time do not undo each other.
 
         Errors:
           INVALID_ARGUMENT IMAGE_UNREADABLE, IMAGE_TOO_LARGE, REGION_INVALID;
@@ -252,7 +272,7 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _product_service_pb2.DeleteProductRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_product_service_pb2.DeleteProductResponse, _abc.Awaitable[_product_service_pb2.DeleteProductResponse]]:
-        """Deletes a product with all its images and views.
+        """Deletes a product with all its views. Its revision is remembered.
 
         Errors:
           INVALID_ARGUMENT REQUEST_INVALID: the name is not a product's;
@@ -271,7 +291,8 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
         once its product is durable and in the index; a product that fails is reported in its answer and the stream
         goes on. The server takes in a bounded number of requests before it answers the first, which holds the
         sender back. After a cut, send everything again: what has not changed is neither embedded nor written again.
-        An image that cannot be read fails its product.
+        An image that cannot be read fails its product. A name that comes twice is written twice, in the order of the
+        requests.
 
         Errors of the stream as a whole:
           RESOURCE_EXHAUSTED OVERLOADED: too many imports at once;

@@ -17,9 +17,9 @@ milliseconds, as in HTTP) and `lookalike-embedding-version`.
 Filters are a subset of AIP-160: comparisons (= != < <= > >=) joined by AND, OR, NOT and parentheses, over
 `category`, `brand`, `price` (minor units), `available`, `colors`, `pattern` and `attributes.KEY`.
   category = "dress" AND price < 10000 AND (brand = "a" OR brand = "b") AND available
-`category = "top"` holds for "top/t-shirt" as well. `colors : "red"` holds when red is one of the colors. AND beside
-OR needs parentheses. Texts are in quotes, with \\" and \\\\ inside. What a product does not have equals nothing: `=`
-does not hold, `!=` does, and `<` `<=` `>` `>=` hold neither plain nor under NOT.
+`category = "top"` holds for "top/t-shirt" as well. `colors : "red"` holds when red covers a tenth of the garment or
+more. AND beside OR needs parentheses. Texts are in quotes, with \\" and \\\\ inside. What a product does not have equals
+nothing: `=` does not hold, `!=` does, and `<` `<=` `>` `>=` hold neither plain nor under NOT.
 """
 
 from collections import abc as _abc
@@ -70,8 +70,9 @@ Global___CategoryMode: _TypeAlias = CategoryMode  # noqa: Y015
 
 @_typing.final
 class Reranking(_message.Message):
-    """Lets colors and pattern count for more than the vector already says. The weights are added to the score of a
-    product in proportion to its agreement with the query, 0..1 each; 0 changes nothing. `Hit.score` stays the cosine.
+    """Lets colors and pattern count for more than the vector already says. Products are fetched a hundred at a time, and
+    those of the query's coarse category gain color_weight * agreement of colors + pattern_weight * agreement of patterns
+    before they are put in order. `Hit.score` stays the cosine, so that hits no longer come in its order.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -79,7 +80,9 @@ class Reranking(_message.Message):
     COLOR_WEIGHT_FIELD_NUMBER: _builtins.int
     PATTERN_WEIGHT_FIELD_NUMBER: _builtins.int
     color_weight: _builtins.float
+    """0..1. Colors agree by the overlap of their shares of the garment, 0..1. 0.3 is a good beginning."""
     pattern_weight: _builtins.float
+    """0..1. Patterns agree when the likeliest one is the same."""
     def __init__(
         self,
         *,

@@ -17,9 +17,9 @@ milliseconds, as in HTTP) and `lookalike-embedding-version`.
 Filters are a subset of AIP-160: comparisons (= != < <= > >=) joined by AND, OR, NOT and parentheses, over
 `category`, `brand`, `price` (minor units), `available`, `colors`, `pattern` and `attributes.KEY`.
   category = "dress" AND price < 10000 AND (brand = "a" OR brand = "b") AND available
-`category = "top"` holds for "top/t-shirt" as well. `colors : "red"` holds when red is one of the colors. AND beside
-OR needs parentheses. Texts are in quotes, with \\" and \\\\ inside. What a product does not have equals nothing: `=`
-does not hold, `!=` does, and `<` `<=` `>` `>=` hold neither plain nor under NOT.
+`category = "top"` holds for "top/t-shirt" as well. `colors : "red"` holds when red covers a tenth of the garment or
+more. AND beside OR needs parentheses. Texts are in quotes, with \\" and \\\\ inside. What a product does not have equals
+nothing: `=` does not hold, `!=` does, and `<` `<=` `>` `>=` hold neither plain nor under NOT.
 """
 
 from collections import abc as _abc

@@ -1,0 +1,1 @@
+"""The versions of the catalog's tables, oldest first, as Alembic runs them."""
