@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lookalike_export.stages.vocabulary import GARMENTS
 
-__all__ = ["average_precision", "box_precision", "image_ids"]
+__all__ = ["average_precision", "box_precision", "box_rows", "image_ids"]
 
 Precision = npt.NDArray[np.float64]
 
@@ -24,6 +24,16 @@ Precision = npt.NDArray[np.float64]
 def image_ids(truth: Path) -> dict[str, int]:
     """File name -> id of the images of a `coco.json`."""
     return {image["file_name"]: image["id"] for image in json.loads(truth.read_text())["images"]}
+
+
+def box_rows(
+    image: int, corners: npt.NDArray[np.floating[Any]], scores: Iterable[float], garments: Iterable[int]
+) -> list[dict[str, Any]]:
+    """Result rows of one image: corners (n, 2, 2) in its pixels, scores, indices into GARMENTS."""
+    return [
+        {"image_id": image, "category_id": garment + 1, "bbox": [*low.tolist(), *(high - low).tolist()], "score": score}
+        for (low, high), score, garment in zip(corners, scores, garments, strict=True)
+    ]
 
 
 def box_precision(truth: Path, rows: list[dict[str, Any]]) -> Precision:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from lookalike_export.coco import average_precision, box_precision, image_ids
+from lookalike_export.coco import average_precision, box_precision, box_rows, image_ids
 from lookalike_export.graph_check import open_graph
 from lookalike_export.stages.contract import LETTERBOX_SIZE
 from lookalike_export.stages.vocabulary import CATEGORIES, GARMENTS, MAIN
@@ -106,11 +106,8 @@ def _boxes(photographs: Photographs, split: str, most: int | None) -> Trial:
         for index, photo in enumerate(photos):
             matrix = letterbox_matrix(photo.width, photo.height)
             corners = (outputs["boxes"][index].reshape(-1, 2, 2) - matrix[:, 2]) / matrix[0, 0]
-            for (low, high), score, garment in zip(
-                corners, outputs["scores"][index].tolist(), outputs["classes"][index].tolist(), strict=True
-            ):
-                box = [*low.tolist(), *(high - low).tolist()]
-                rows.append({"image_id": ids[photo.path.name], "category_id": garment + 1, "bbox": box, "score": score})
+            scores, classes = outputs["scores"][index].tolist(), outputs["classes"][index].tolist()
+            rows += box_rows(ids[photo.path.name], corners, scores, classes)
         precision = box_precision(truth, rows)
         return {
             "ap50": average_precision(precision, MAIN, thresholds=slice(0, 1)),

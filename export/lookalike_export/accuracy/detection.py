@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from lookalike_export.accuracy.asking import MOST, Figures, each
+from lookalike_export.coco import average_precision, box_precision, image_ids
 from lookalike_export.stages.vocabulary import ACCESSORIES, GARMENTS, MAIN
 from lookalike_export.training.photos import StreetPhoto
 from lookalike_service.model import Garment, GarmentFinder
@@ -24,23 +20,18 @@ _ANY_SCORE = -1.0  # the ensemble's way to ask for a threshold of zero; 0 is its
 
 async def detection(finder: GarmentFinder, photos: list[StreetPhoto], truth: Path) -> Figures:
     """COCO average precision of the boxes (pycocotools), score threshold 0."""
-    ids = {image["file_name"]: image["id"] for image in json.loads(truth.read_text())["images"]}
+    ids = image_ids(truth)
 
     async def boxes(photo: StreetPhoto) -> list[dict[str, Any]]:
         found = await finder.find(photo.path.read_bytes(), min_score=_ANY_SCORE, max_garments=MOST)
         return [_coco_row(garment, photo, ids[photo.path.name]) for garment in found.garments if garment.detected]
 
     rows = [row for rows in await each(photos, boxes) for row in rows]
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(str(truth))
-        judge = COCOeval(coco, coco.loadRes(rows), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, 2]  # (10 IoU thresholds, 101 recalls, classes)
+    precision = box_precision(truth, rows)
     by_class = {name: float(precision[0, :, i].mean()) for i, name in enumerate(GARMENTS)}
     return {
         "detect_ap50": float(np.mean([by_class[name] for name in MAIN])),
-        "detect_ap": float(np.mean([precision[:, :, GARMENTS.index(name)].mean() for name in MAIN])),
+        "detect_ap": average_precision(precision, MAIN),
         "detect_ap50_accessories": float(np.mean([by_class[name] for name in ACCESSORIES])),
         "detect_ap50_by_class": by_class,
     }
