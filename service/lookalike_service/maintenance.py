@@ -73,7 +73,10 @@ async def verify(settings: Settings, catalogs: Sequence[str], *, repair: bool) -
     if unknown:
         raise StartupError(f"there is no catalog {', '.join(sorted(unknown))}; LOOKALIKE_CATALOGS names those that are")
     async with AsyncExitStack() as stack:
-        store = SqlStore(await open_database(database_options(settings), timeout=settings.startup_seconds))
+        store = SqlStore(
+            await open_database(database_options(settings), timeout=settings.startup_seconds),
+            seconds=settings.database_seconds,
+        )
         stack.push_async_callback(store.close)
         try:
             return await _verified(settings, store, catalogs or settings.catalogs, stack, repair=repair)

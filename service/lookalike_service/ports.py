@@ -76,9 +76,20 @@ class Store(Protocol):
         ...
 
     async def page(
-        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None, views: bool = False
+        self,
+        catalog: str,
+        *,
+        after: str = "",
+        until: str | None = None,
+        limit: int = 50,
+        filter: Node | None = None,
+        views: bool = False,
     ) -> list[Product]:
-        """List products in the order of their ids, beginning behind `after`."""
+        """List products in the order of their ids, beginning behind `after` and ending with `until`."""
+        ...
+
+    async def stretch(self, catalog: str, *, after: str, rows: int) -> str | None:
+        """The id of the `rows`-th product behind `after`; None when there are fewer."""
         ...
 
     async def write(

@@ -151,7 +151,10 @@ async def _unless(ended: asyncio.Event, starting: Coroutine[Any, Any, Gateway]) 
 async def _connected(settings: Settings, stack: AsyncExitStack) -> Gateway:
     images = Images(settings.images_url)
     begin = time.monotonic()
-    store = SqlStore(await open_database(database_options(settings), timeout=settings.startup_seconds))
+    store = SqlStore(
+        await open_database(database_options(settings), timeout=settings.startup_seconds),
+        seconds=settings.database_seconds,
+    )
     stack.push_async_callback(store.close)
     finder = await _started(
         TritonFinder.connect(

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-CALL_SECONDS: Final = 15.0
 # Databases bound the number of values in one statement.
 MOST_IDS: Final = 500
 
@@ -36,13 +35,14 @@ MOST_IDS: Final = 500
 class SqlStore:
     """A Store: products, images and views in tables, with an outbox that the index follows."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """`engine` is what `database.open_database` gives."""
+    def __init__(self, engine: AsyncEngine, *, seconds: float = 15.0) -> None:
+        """`engine` is what `database.open_database` gives; no call takes longer than `seconds`."""
         self.engine = engine
+        self._seconds = seconds
         # A product, its images and its views are three queries, and must be of one moment; SQLite does that anyway.
         same_moment = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
         self._reading = engine.execution_options(**same_moment)
-        self._commits = GroupCommit(engine, seconds=CALL_SECONDS) if engine.dialect.name == "sqlite" else None
+        self._commits = GroupCommit(engine, seconds=seconds) if engine.dialect.name == "sqlite" else None
 
     async def products(
         self, catalog: str, ids: Sequence[str], *, views: bool = False, deleted: bool = False
@@ -60,13 +60,28 @@ class SqlStore:
             return await self._completed(connection, catalog, found, views=views)
 
     async def page(
-        self, catalog: str, *, after: str = "", limit: int = 50, filter: Node | None = None, views: bool = False
+        self,
+        catalog: str,
+        *,
+        after: str = "",
+        until: str | None = None,
+        limit: int = 50,
+        filter: Node | None = None,
+        views: bool = False,
     ) -> list[Product]:
-        """List products in the order of their ids, beginning behind `after`."""
-        query = tables.page(catalog, after=after, limit=limit, filter=filter, dialect=self.engine.dialect.name)
+        """List products in the order of their ids, beginning behind `after` and ending with `until`."""
+        query = tables.page(
+            catalog, after=after, until=until, limit=limit, filter=filter, dialect=self.engine.dialect.name
+        )
         async with self._connection() as connection:
             found = {row.id: product_of(row) for row in (await connection.execute(query)).all()}
             return list((await self._completed(connection, catalog, found, views=views)).values())
+
+    async def stretch(self, catalog: str, *, after: str, rows: int) -> str | None:
+        """The id of the `rows`-th product behind `after`; None when there are fewer."""
+        async with self._connection() as connection:
+            found = await connection.execute(tables.stretch(catalog, after=after, rows=rows))
+            return cast("str | None", found.scalar())
 
     async def write(
         self, product: Product, *, expected_revision: int, pending: bool, expected_deleted: bool = False
@@ -158,14 +173,14 @@ class SqlStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        async with self._failing_clearly(), asyncio.timeout(CALL_SECONDS), self._reading.connect() as connection:
+        async with self._failing_clearly(), asyncio.timeout(self._seconds), self._reading.connect() as connection:
             yield connection
 
     async def _committed(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
         async with self._failing_clearly():
             if self._commits:
                 return cast(Result, await self._commits.run(work))
-            async with asyncio.timeout(CALL_SECONDS), self.engine.begin() as connection:
+            async with asyncio.timeout(self._seconds), self.engine.begin() as connection:
                 return await work(connection)
 
     @asynccontextmanager

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from lookalike_service.filter import And, Comparison, Node, Not, Or, without_not
 
-__all__ = ["condition", "images", "metadata", "outbox", "page", "products", "views"]
+__all__ = ["condition", "images", "metadata", "outbox", "page", "products", "stretch", "views"]
 
 metadata = MetaData()
 # SQLite counts rows by itself only in a plain INTEGER.
@@ -105,14 +105,22 @@ JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 
-def page(catalog: str, *, after: str, limit: int, filter: Node | None, dialect: str) -> Select[Any]:
+def page(catalog: str, *, after: str, until: str | None, limit: int, filter: Node | None, dialect: str) -> Select[Any]:
     """The products behind an id, which the primary key brings in order: no page costs more than the first."""
     query = select(products).where(
         products.c.catalog == catalog, products.c.id > after, products.c.deleted.is_(false())
     )
+    if until is not None:
+        query = query.where(products.c.id <= until)
     if filter is not None:
         query = query.where(condition(filter, dialect=dialect))
     return query.order_by(products.c.id).limit(limit)
+
+
+def stretch(catalog: str, *, after: str, rows: int) -> Select[Any]:
+    """The id `rows` further on, deleted products counted too: the primary key alone answers it."""
+    here = (products.c.catalog == catalog) & (products.c.id > after)
+    return select(products.c.id).where(here).order_by(products.c.id).offset(rows - 1).limit(1)
 
 
 def condition(node: Node, *, dialect: str) -> ColumnElement[bool]:

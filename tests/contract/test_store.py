@@ -147,6 +147,13 @@ async def test_pages_cover_everything_once(store: Store, catalog: str) -> None:
     assert len((await store.page(catalog, limit=1))[0].images) == 2
 
 
+async def test_a_page_ends_where_it_is_told_to(store: Store, catalog: str) -> None:
+    await written(store, *(product(catalog, f"p{number}") for number in range(9)))
+    assert await store.stretch(catalog, after="p1", rows=3) == "p4"
+    assert await store.stretch(catalog, after="p4", rows=5) is None
+    assert [each.id for each in await store.page(catalog, after="p1", until="p4")] == ["p2", "p3", "p4"]
+
+
 async def test_many_ids_at_once(store: Store, catalog: str) -> None:
     ids = [f"p{number}" for number in range(1100)]
     await written(store, *(replace(product(catalog, id), images=(), views=()) for id in ids[::100]))

@@ -178,11 +178,12 @@ async def test_lists_follow_the_pages(script: Script, client: lookalike.Client) 
     script.say(
         "ListProducts",
         ListProductsResponse(products=names[:2], next_page_token="more"),
+        ListProductsResponse(next_page_token="still more"),
         ListProductsResponse(products=names[2:]),
     )
     assert [product async for product in client.list_products(filter="available", page_size=2)] == names
     tokens = [request.page_token for request in script.requests if isinstance(request, ListProductsRequest)]
-    assert tokens == ["", "more"]
+    assert tokens == ["", "more", "still more"]
 
 
 @pytest.mark.asyncio

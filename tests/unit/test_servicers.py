@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from fakes import photo, vector
 from lookalike.v1 import garment_pb2, product_pb2, product_service_pb2, search_service_pb2
-from lookalike_service import errors
+from lookalike_service import catalog, errors
 from lookalike_service.errors import StartupError
 from lookalike_service.server import build
 from support_gateway import Refusal, Shop, open_shop, product, refusal, taken_apart
@@ -196,6 +196,25 @@ async def test_lists_page_and_filter(shop: Shop) -> None:
         if not request.page_token:
             break
     assert pages == [["p0", "p2"], ["p4", "p6"], ["p8"]]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+async def test_a_filter_that_few_pass_never_waits_for_a_scan_of_everything(
+    shop: Shop, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "SCAN_ROWS", 4)
+    monkeypatch.setattr(catalog, "SCAN_SECONDS", seconds)
+    await shop.bring(product(f"p{number:02d}", available=number in (1, 13, 14)) for number in range(18))
+    request = product_service_pb2.ListProductsRequest(page_size=2, filter="available")
+    pages = []
+    while True:
+        answer = await shop.products.ListProducts(request)
+        pages.append([found.name.rpartition("/")[2] for found in answer.products])
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            break
+    patient = [["p01", "p13"], ["p14"]]
+    assert pages == (patient if seconds else [["p01"], [], [], ["p13", "p14"], []])
 
 
 async def test_a_page_token_of_a_list_holds_for_that_list_only(shop: Shop) -> None:

@@ -113,7 +113,9 @@ class ListProductsRequest(_message.Message):
     parent: _builtins.str
     """`catalogs/{catalog}`; empty means `catalogs/default`."""
     page_size: _builtins.int
-    """0 means 50, more than 1,000 means 1,000, negative is an error. A page may hold fewer."""
+    """0 means 50, more than 1,000 means 1,000, negative is an error. A page may hold fewer, even none, when few products
+    pass the filter: only an empty `next_page_token` says that there are no more.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before, with parent and filter unchanged."""
     filter: _builtins.str
