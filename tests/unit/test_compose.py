@@ -89,7 +89,7 @@ def test_both_tritons_mount_the_model_repository_read_only(compose: Compose) -> 
 def test_the_two_tritons_differ_by_profile_and_configuration_only(compose: Compose) -> None:
     cpu, gpu = (compose["services"][name] for name in TRITON)
     assert (cpu["profiles"], gpu["profiles"]) == (["cpu"], ["gpu"])
-    assert set(gpu["command"]) - set(cpu["command"]) == {"--model-config-name=gpu"}
+    assert set(gpu["command"]) - set(cpu["command"]) == {"--model-config-name=${TRITON_CONFIG:-gpu}"}
     assert set(cpu["command"]) < set(gpu["command"])
     assert "triton" in gpu["networks"]["backend"]["aliases"]
     assert cpu["build"] == gpu["build"]
