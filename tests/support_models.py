@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["ROWS", "copy_repository", "write_stand_ins"]
 
-LETTERBOX, CROP, MASK, LANDMARKS, EMBEDDING = 320, 224, 56, 8, 256
+LETTERBOX, CROP, MASK, LANDMARKS, EMBEDDING = 352, 224, 56, 8, 256
 HEADS = {"category": 23, "pattern": 6, "material": 4, "colours": 16}
 # What the stand-in detector always finds: box in the letterbox, score, class. Rows below 0.3 exist so that
 # tests can lower the threshold.

@@ -47,7 +47,7 @@ class ServedLandmarks(ServedStage):
         return torch.cat([found[..., :2], found[..., 2:].sigmoid()], dim=2)
 
 
-_ONLY_IN_TRAINING = {"proxies", "regions.weight", "regions.bias"}
+_ONLY_IN_TRAINING = {"regions.weight", "regions.bias"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,10 @@ STAGES: dict[str, Stage] = {
     "detect": Stage(lambda: Detector(pretrained=False), ServedDetector, 0.05, 3.0),
     "keypoints": Stage(lambda: LandmarkFinder(pretrained=False), ServedLandmarks, 1e-4, 1e-2),
     "segment": Stage(lambda: Segmenter(pretrained=False), ServedSegmenter, 1.0, 10.0),
-    "embed": Stage(lambda: Embedder(size=160, pretrained=False), ServedEmbedder, 3e-4, 2e-2),
+    "embed": Stage(lambda: Embedder(pretrained=False), ServedEmbedder, 1e-3, 2e-2),
 }
-"""Largest differences from torch allowed, in letterbox pixels, fractions of a crop, mask levels, components."""
+"""Largest differences from torch allowed, in letterbox pixels, fractions of a crop, mask levels, components (the
+look is divided by deviations of about 0.1, and rounding with it)."""
 
 
 def example_inputs(stage: str, *, batch: int = 2, seed: int = 0) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """How much faster an unchanged import is:
 
-    PYTHONPATH=tests python tests/bench/import_again.py [--products 10000] [--model-ms 40]
+    PYTHONPATH=tests python tests/bench/import_again.py [--products 10000] [--model-ms 60]
 
 The models are stood in for by a finder that takes as long as two cores need for a photo, two photos at a time; the
 index is the in-memory fake; server, client, database and image store are the real ones.
@@ -64,7 +64,7 @@ async def measure(count: int, model_seconds: float, image_bytes: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", type=int, default=10_000)
-    parser.add_argument("--model-ms", type=float, default=40.0)
+    parser.add_argument("--model-ms", type=float, default=60.0)
     parser.add_argument("--image-bytes", type=int, default=60_000)
     options = parser.parse_args()
     asyncio.run(measure(options.products, options.model_ms / 1000, options.image_bytes))

@@ -44,7 +44,7 @@ ALLOWED = set(OPERATORS.split())
 
 def lively(stage: str, module: ServedStage) -> ServedStage:
     """Give random weights the statistics of their own activations; without them the signal dies on its way through."""
-    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d)]
     for norm in norms:
         norm.momentum = 1.0
         norm.train()

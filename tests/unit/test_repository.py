@@ -22,11 +22,11 @@ CONTRACT: dict[str, tuple[int, dict[str, tuple[str, list[int]]], dict[str, tuple
     "decode": (
         0,
         {"image": ("UINT8", [-1])},
-        {"pixels": ("UINT8", [-1, -1, 3]), "letterbox": ("UINT8", [1, 3, 320, 320]), "frame": ("FP32", [1, 5])},
+        {"pixels": ("UINT8", [-1, -1, 3]), "letterbox": ("UINT8", [1, 3, 352, 352]), "frame": ("FP32", [1, 5])},
     ),
     "detect": (
         16,
-        {"letterbox": ("UINT8", [3, 320, 320])},
+        {"letterbox": ("UINT8", [3, 352, 352])},
         {"boxes": ("FP32", [16, 4]), "scores": ("FP32", [16]), "classes": ("INT32", [16])},
     ),
     "crop": (

@@ -138,7 +138,7 @@ def test_profiles_cover_the_batches_of_the_configuration(repository: Path) -> No
     fake = FakeTensorRT(repository)
     build(fake, "detect", "embed")
     detect, embed = (b.settings.profiles[0].shapes for b in fake.builds)
-    assert detect == {"letterbox": ((1, 3, 320, 320), (8, 3, 320, 320), (16, 3, 320, 320))}
+    assert detect == {"letterbox": ((1, 3, 352, 352), (8, 3, 352, 352), (16, 3, 352, 352))}
     assert embed["mask"] == ((1, 56, 56), (16, 56, 56), (64, 56, 56)) and set(embed) == {"crops", "mask", "keypoints"}
 
 

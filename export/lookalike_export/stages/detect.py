@@ -122,8 +122,8 @@ def suppress(
     anchor = torch.div(index, classes, rounding_mode="floor")
     chosen = boxes.gather(1, anchor.unsqueeze(2).expand(-1, -1, 4))
     overlaps = _overlaps_of_same_class(chosen, label)
-    better = torch.ones(candidates, candidates, device=scores.device).triu(diagonal=1)
-    conflict = (overlaps > threshold).float() * better
+    better = torch.ones(candidates, candidates, device=scores.device, dtype=scores.dtype).triu(diagonal=1)
+    conflict = (overlaps > threshold).to(scores.dtype) * better
     stands = torch.ones_like(best)
     for _ in range(steps):
         stands = 1 - torch.matmul(stands.unsqueeze(1), conflict).squeeze(1).clamp(max=1)
@@ -132,13 +132,17 @@ def suppress(
 
 
 def _overlaps_of_same_class(boxes: Tensor, label: Tensor) -> Tensor:
-    """IoU (n, k, k); boxes of different classes are moved apart first."""
-    moved = boxes + label.unsqueeze(2).float() * 4096
-    low = torch.maximum(moved[:, :, None, :2], moved[:, None, :, :2])
-    high = torch.minimum(moved[:, :, None, 2:], moved[:, None, :, 2:])
+    """IoU (n, k, k), zero between boxes of different classes.
+
+    Areas are of a letterbox of side 1: in pixels they would leave the range of half precision, which GPUs may use.
+    """
+    boxes = boxes / LETTERBOX_SIZE
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
     shared = (high - low).clamp(min=0).prod(dim=3)
     area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=2)
-    return shared / (area.unsqueeze(2) + area.unsqueeze(1) - shared).clamp(min=1e-6)
+    same = (label.unsqueeze(2) == label.unsqueeze(1)).to(boxes.dtype)
+    return same * shared / (area.unsqueeze(2) + area.unsqueeze(1) - shared).clamp(min=1e-6)
 
 
 class ServedDetector(ServedStage):

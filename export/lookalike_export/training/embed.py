@@ -10,26 +10,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from lookalike_export.stages.contract import MASK_SIZE
-from lookalike_export.stages.embed import Embedder
+from lookalike_export.stages.contract import CROP_SIZE, MASK_SIZE
+from lookalike_export.stages.embed import SIZE, Embedder
 from lookalike_export.stages.vocabulary import CATEGORIES, categories_of, material_of
 from lookalike_export.training.crops import mask_box
 from lookalike_export.training.foreground import foreground_masks
 from lookalike_export.training.looking import Looker, served_crops
-from lookalike_export.training.loop import Plan, fit, make_loader, seed_everything, start_from
+from lookalike_export.training.loop import Plan, fit, make_loader, replace_average, seed_everything, start_from
 from lookalike_export.training.photos import load_items, load_street, read_image, read_mask
 from lookalike_export.training.rendered import rendered_items
 from lookalike_export.training.views import Sample, Views
+from lookalike_export.training.whitening import whitening
 
 __all__ = ["train"]
 
-_SIZE = 160  # learnt at, and served a little larger: objects seem smaller there (Touvron et al., FixRes, NeurIPS 2019)
+_SIZE = 160  # learnt at, and served larger: objects seem smaller there (Touvron et al., FixRes, NeurIPS 2019)
+_SETTLED = 2500  # garments whose views the projection is computed from
 _LABELLED = 17  # the first entries of CATEGORIES are the home photos' own labels
 
 
 def _loss(model: TrainedEmbedder, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Categories among the allowed ones, patterns and materials where known, views alike, categories together."""
+    """Categories among the allowed ones, patterns and materials where known, and views of one garment alike."""
     described = model(*(batch[key].flatten(0, 1) for key in ("crops", "mask", "keypoints")))
     allowed = batch["allowed"].repeat_interleave(2, dim=0)
     smooth = 0.95 * allowed / allowed.sum(dim=1, keepdim=True) + 0.05 / allowed.shape[1]
@@ -37,13 +40,9 @@ def _loss(model: TrainedEmbedder, batch: dict[str, Tensor]) -> dict[str, Tensor]
     known = allowed.sum(dim=1) == 1
     exact = -(smooth * chance).sum(dim=1)
     among = -(chance + (allowed + 1e-9).log()).logsumexp(dim=1)
-    vectors = described["embedding"]
-    proxies = 16 * vectors @ F.normalize(model.proxies, dim=1).t()
-    toward = -(proxies.log_softmax(dim=1) + (allowed + 1e-9).log()).logsumexp(dim=1)
     return {
         "category": torch.where(known, exact, among).mean(),
-        "views": 1.2 * model.memory.contrast(vectors, batch["index"].repeat_interleave(2)),
-        "proxies": 0.6 * toward.mean(),
+        "views": model.memory.contrast(described["look"], batch["index"].repeat_interleave(2)),
         "pattern": 0.7 * _where_known(described["pattern"], batch["pattern"].repeat_interleave(2)),
         "material": 0.3 * _where_known(described["material"], batch["material"].repeat_interleave(2)),
     }
@@ -84,17 +83,50 @@ def _where_known(logits: Tensor, label: Tensor) -> Tensor:
 
 
 class TrainedEmbedder(Embedder):
-    """The encoder with one learnt direction per category, which only training needs."""
+    """The encoder with a memory of past looks, which only training needs.
+
+    The trunk's first stages, which see edges and colours, keep what ImageNet taught them: a few thousand garments
+    teach them nothing, and half of the time goes there.
+    """
 
     def __init__(self, *, size: int, pretrained: bool = True) -> None:
         super().__init__(size=size, pretrained=pretrained)
-        self.proxies = nn.Parameter(torch.randn(len(CATEGORIES), self.vector.out_features))
-        self.memory = Memory(size=4096, width=self.vector.out_features)
+        self.memory = Memory(size=4096, width=self.look.out_features)
+        for part in self._still():
+            part.requires_grad_(False)
+
+    def _still(self) -> list[nn.Module]:
+        return [self.backbone.stem, *self.backbone.stages[:3]]
+
+    def train(self, mode: bool = True) -> TrainedEmbedder:
+        """As ever, but the first stages keep their statistics too."""
+        super().train(mode)
+        for part in self._still():
+            part.eval()
+        return self
+
+    @torch.no_grad()
+    def settle(self, loader: DataLoader[dict[str, Tensor]], *, most: int) -> None:
+        """Set the standard of the look and its projection, whitening, from views of about `most` garments."""
+        self.eval()
+        read: list[Tensor] = []
+        watch = self.standard.register_forward_hook(lambda _module, inputs, _output: read.append(inputs[0]))
+        for batch in loader:
+            self(*(batch[key].flatten(0, 1) for key in ("crops", "mask", "keypoints")))
+            if 2 * most <= sum(map(len, read)):
+                break
+        watch.remove()
+        looks = torch.cat(read)
+        self.standard.running_mean, self.standard.running_var = looks.mean(dim=0), looks.var(dim=0)
+        weight, bias = whitening(self.standard(looks), size=self.look.out_features)
+        self.look.weight.copy_(weight)
+        self.look.bias.copy_(bias)
 
 
 @torch.no_grad()
 def _judge(model: nn.Module, samples: list[Sample]) -> dict[str, float]:
-    """Labels on home photos in the served crop: all seventeen, and summed into nine classes; neighbours' agreement."""
+    """Home photos in the served crop: all seventeen labels, and summed into nine classes; neighbours' agreement; the
+    share that is found by another view of it."""
     vectors, chances, truth = [], [], []
     for start in range(0, len(samples), 32):
         chunk = samples[start : start + 32]
@@ -113,9 +145,16 @@ def _judge(model: nn.Module, samples: list[Sample]) -> dict[str, float]:
     top = torch.tensor([classes.index(coarse[t]) for t in truth])
     similar = torch.cat(vectors) @ torch.cat(vectors).t()
     near = similar.fill_diagonal_(-2).topk(5, dim=1).indices
+    torch.manual_seed(0)
+    views = [
+        model(*(batch[key][:, 1] for key in ("crops", "mask", "keypoints")))["embedding"]
+        for batch in make_loader(Views(samples, size=_SIZE), batch=32, shuffle=False, workers=0)
+    ]
+    first = (torch.cat(views) @ torch.cat(vectors).t()).argmax(dim=1)
     return {
         "labels": (chance[:, :_LABELLED].argmax(dim=1) == labels).float().mean().item(),
         "classes": ((chance @ gather).argmax(dim=1) == top).float().mean().item(),
+        "again": (first == torch.arange(len(first))).float().mean().item(),
         "near5": (top[near] == top[:, None]).float().mean().item(),
     }
 
@@ -185,18 +224,21 @@ def train(arguments: argparse.Namespace) -> nn.Module:
     items = looker.look(_balanced(_item_samples(arguments.data, "train", arguments.build), rng))
     street = _street_samples(arguments.data, "train")
     worn = looker.look([street[i] for i in rng.permutation(len(street))[:3500]])
-    drawn = looker.look(_rendered_samples(arguments.build, 400))
+    drawn = looker.look(_rendered_samples(arguments.build, 800))
     pairs = [replace(a, other=b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
     judged = looker.look(_item_samples(arguments.data, "public_test", arguments.build))
-    plan = Plan(epochs=arguments.epochs or 9, batch=32, trunk_rate=6e-4, head_rate=2e-3, average=0.995, decay=0.04)
-    return fit(
-        start_from(TrainedEmbedder(size=_SIZE), arguments.start),
-        make_loader(Views(items + worn + pairs, size=_SIZE), batch=plan.batch, shuffle=True),
-        _loss,
-        lambda m: _judge(m, judged),
-        plan=plan,
-        folder=arguments.build / "train" / "embed",
-    )
+    plan = Plan(epochs=arguments.epochs or 9, batch=32, trunk_rate=3e-4, head_rate=1e-3, average=0.995, decay=0.04)
+    garments = items + worn + pairs
+    loader = make_loader(Views(garments, size=_SIZE), batch=plan.batch, shuffle=True)
+    model = start_from(TrainedEmbedder(size=_SIZE), arguments.start)
+    folder = arguments.build / "train" / "embed"
+    if not (folder / "last.pt").exists():
+        model.settle(loader, most=1500)
+    model = fit(model, loader, _loss, lambda m: _judge(m, judged), plan=plan, folder=folder)
+    model.size = SIZE
+    model.settle(make_loader(Views(garments, size=CROP_SIZE), batch=plan.batch, shuffle=True), most=_SETTLED)
+    replace_average(model, folder / "last.pt")
+    return model
 
 
 def _balanced(items: list[Sample], rng: np.random.Generator) -> list[Sample]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-__all__ = ["Plan", "device", "fit", "load_weights", "make_loader", "seed_everything", "start_from"]
+__all__ = ["Plan", "device", "fit", "load_weights", "make_loader", "replace_average", "seed_everything", "start_from"]
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
@@ -95,6 +95,14 @@ def start_from(model: M, checkpoint: Path | None) -> M:
             f"started from {checkpoint}: {len(weights) - len(extra)} tensors taken over, {len(missing)} new", flush=True
         )
     return model
+
+
+def replace_average(model: nn.Module, checkpoint: Path) -> None:
+    """Put the weights of `model` in the place of the averaged ones, which the export takes."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state["average"] = model.state_dict()
+    torch.save(state, checkpoint.with_suffix(".tmp"))
+    checkpoint.with_suffix(".tmp").rename(checkpoint)
 
 
 class _Average(Generic[M]):
