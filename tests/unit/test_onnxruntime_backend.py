@@ -142,14 +142,14 @@ def test_only_requested_outputs_are_answered(backend: ModuleType, repository: Pa
     config = {
         **SEGMENT,
         "max_batch_size": 16,
-        "input": [{"name": "letterbox", "data_type": "TYPE_UINT8", "dims": ["3", "320", "320"]}],
+        "input": [{"name": "letterbox", "data_type": "TYPE_UINT8", "dims": ["3", "352", "352"]}],
         "output": [
             {"name": "scores", "data_type": "TYPE_FP32", "dims": ["16"]},
             {"name": "boxes", "data_type": "TYPE_FP32", "dims": ["16", "4"]},
         ],
     }
     model = opened(backend, repository, config, stage="detect")
-    image = np.zeros((1, 3, 320, 320), np.uint8)
+    image = np.zeros((1, 3, 352, 352), np.uint8)
     answers = model.execute(
         [Request([Tensor("letterbox", image)], ["scores"]), Request([Tensor("letterbox", image)], ["boxes", "scores"])]
     )
