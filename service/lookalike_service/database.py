@@ -79,7 +79,9 @@ async def open_database(options: DatabaseOptions, *, timeout: float = 60.0) -> A
             async with asyncio.timeout(options.connect_seconds), engine.connect():
                 break
         except FAILURES as error:
-            if engine.dialect.name == "sqlite" or _refusal(error) or time.monotonic() >= deadline:
+            # A file that another process turns to WAL at this moment is locked whatever the busy timeout says.
+            hopeless = engine.dialect.name == "sqlite" and "database is locked" not in str(error)
+            if hopeless or _refusal(error) or time.monotonic() >= deadline:
                 await engine.dispose()
                 raise _cannot_open(_reason(error)) from error
             await asyncio.sleep(0.3)

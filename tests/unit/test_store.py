@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lookalike_service import tables
+from lookalike_service import database, tables
+from lookalike_service.commits import prepare_sqlite
 from lookalike_service.database import DatabaseOptions, open_database
 from lookalike_service.errors import StartupError, StoreUnavailable
 from lookalike_service.filter import parse
@@ -59,3 +64,24 @@ def test_filters_compile_for_postgresql() -> None:
     sql = str(condition.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     assert "json_typeof" in sql
     assert "5" not in sql  # values travel beside the statement
+
+
+async def test_a_file_that_is_locked_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that turn a new file to WAL at once: SQLite refuses one of them without waiting."""
+    locked = [OperationalError("PRAGMA journal_mode=WAL", None, sqlite3.OperationalError("database is locked"))]
+
+    def refuse_once(*_: object) -> None:
+        if locked:
+            raise locked.pop()
+
+    def prepared(engine: AsyncEngine) -> None:
+        prepare_sqlite(engine)
+        event.listen(engine.sync_engine, "connect", refuse_once)
+
+    monkeypatch.setattr(database, "prepare_sqlite", prepared)
+    store = await open_store(tmp_path)
+    assert await store.products("default", ["p"]) == {}
+    assert not locked
+    await store.close()
