@@ -38,6 +38,7 @@ from lookalike.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from lookalike.import_progress import ImportProgress
 from lookalike.retry import RetryPolicy
 from lookalike.status import error_from_status
 from lookalike.sync import SyncClient
@@ -121,6 +122,7 @@ __all__ = [
     "ImageUnreadable",
     "ImportOutcome",
     "ImportProductsResponse",
+    "ImportProgress",
     "IndexUnavailable",
     "Label",
     "Landmark",

@@ -14,8 +14,10 @@ import grpc
 from google.protobuf.message import Message
 
 from lookalike.errors import DeadlineExceeded, LookalikeError, MessageTooLarge, Unavailable
+from lookalike.propagation import with_trace
 from lookalike.retry import RetryPolicy
-from lookalike.status import error_from_rpc
+from lookalike.status import REQUEST_ID_KEY, error_from_rpc
+from lookalike.unreachable import unreachable
 
 __all__ = ["MAX_MESSAGE_BYTES", "Call", "Caller", "check_size"]
 
@@ -48,6 +50,7 @@ class Call:
     timings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     embedding_version: int | None = None
     error: LookalikeError | None = None
+    request_id: str = ""
 
 
 def check_size(request: Message, *, name: str) -> None:
@@ -68,6 +71,10 @@ class Caller:
     retry: RetryPolicy
     metadata: Sequence[tuple[str, str]]
     on_call: Callable[[Call], None] | None
+
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """What goes with a call that begins now: `metadata`, and the caller's trace."""
+        return with_trace(self.metadata)
 
     async def run(
         self,
@@ -103,10 +110,12 @@ class Caller:
     def explain(self, error: LookalikeError, *, seconds: float) -> LookalikeError:
         """The error with gRPC's terse words replaced by a sentence that says what to do."""
         if isinstance(error, Unavailable) and not error.reason:
-            said = f" ({error.message})" if error.message else ""
-            return Unavailable(f"cannot reach a server at {self.target}; is it running there?{said}")
+            return Unavailable(unreachable(self.target, error.message), request_id=error.request_id)
         if isinstance(error, DeadlineExceeded) and not error.reason:
-            return DeadlineExceeded(f"no answer from {self.target} within {seconds:g} s; allow more with `timeout`")
+            return DeadlineExceeded(
+                f"no answer from {self.target} within {seconds:g} s; allow more with `timeout`",
+                request_id=error.request_id,
+            )
         return error
 
     def _report(
@@ -130,6 +139,7 @@ class Caller:
                 timings=MappingProxyType(parse_server_timing(values.get("server-timing", ""))),
                 embedding_version=int(version) if version.isdecimal() else None,
                 error=error,
+                request_id=values.get(REQUEST_ID_KEY, ""),
             )
         )
 

@@ -81,7 +81,7 @@ class LookalikeError(Exception):
 
     `code` is the gRPC status; `reason` the server's UPPER_SNAKE word ("" when there is none); `retry_after` the
     seconds after which the server thinks that trying again helps (None: it does not say so); `metadata` what
-    ErrorInfo holds beside the reason.
+    ErrorInfo holds beside the reason; `request_id` what the server's log calls the call ("" when no server answered).
     """
 
     default_code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -96,6 +96,7 @@ class LookalikeError(Exception):
         retry_after: float | None = None,
         field_violations: Sequence[FieldViolation] = (),
         metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -104,6 +105,7 @@ class LookalikeError(Exception):
         self.retry_after = retry_after
         self.field_violations = tuple(field_violations)
         self.metadata = dict(metadata or {})
+        self.request_id = request_id
 
 
 class RequestInvalid(LookalikeError):

@@ -12,9 +12,12 @@ from google.protobuf.message import Message
 from lookalike.calls import Call, Caller, Started, check_size
 from lookalike.connection import API_KEY_HEADER, Connection, connect
 from lookalike.retry import RetryPolicy
+from lookalike.unreachable import check_target
 from lookalike.values import catalog_name, product_name
 
 __all__ = ["Session"]
+
+STICKY_KEY_HEADER = "lookalike-sticky-key"
 
 Question = TypeVar("Question", bound=Message, contravariant=True)
 Answer = TypeVar("Answer", covariant=True)
@@ -44,6 +47,7 @@ class Session:
         on_call: Callable[[Call], None] | None = None,
         channel_options: Sequence[tuple[str, int | str]] = (),
     ) -> None:
+        check_target(target)
         self.target = target
         self.catalog = catalog_name(catalog)
         self._credentials = credentials
@@ -71,12 +75,15 @@ class Session:
         if connection is not None:
             await connection.channel.close()
 
-    async def _run(self, method: Method[Question, Answer], request: Question, *, timeout: float | None) -> Answer:
+    async def _run(
+        self, method: Method[Question, Answer], request: Question, *, timeout: float | None, sticky_key: str = ""
+    ) -> Answer:
         name = type(request).__name__.removesuffix("Request")
         check_size(request, name=f"the {name} request")
+        sticky = [(STICKY_KEY_HEADER, sticky_key)] if sticky_key else []
         return await self._caller.run(
             name,
-            lambda seconds: method(request, timeout=seconds, metadata=self._caller.metadata),
+            lambda seconds: method(request, timeout=seconds, metadata=(*self._caller.headers(), *sticky)),
             timeout=timeout,
         )
 

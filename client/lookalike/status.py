@@ -10,9 +10,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from lookalike.errors import FieldViolation, LookalikeError, MessageTooLarge
 
-__all__ = ["error_from_rpc", "error_from_status", "status_from_error"]
+__all__ = ["REQUEST_ID_KEY", "error_from_rpc", "error_from_status", "status_from_error"]
 
 STATUS_KEY = "grpc-status-details-bin"
+REQUEST_ID_KEY = "x-request-id"
 
 
 def _tree(root: type[LookalikeError]) -> Iterator[type[LookalikeError]]:
@@ -59,6 +60,13 @@ def _kind_of_code(code: grpc.StatusCode, message: str) -> type[LookalikeError]:
 
 def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> LookalikeError:
     """The error that a call ended in, with the google.rpc.Status of its trailing metadata when there is one."""
+    error = error_from_status(_status_of(rpc_error))
+    said = dict(rpc_error.trailing_metadata() or ()).get(REQUEST_ID_KEY, "")
+    error.request_id = said if isinstance(said, str) else ""
+    return error
+
+
+def _status_of(rpc_error: grpc.aio.AioRpcError) -> status_pb2.Status:
     details = rpc_error.details() or ""
     plain = status_pb2.Status(code=rpc_error.code().value[0], message=details)
     for key, value in rpc_error.trailing_metadata() or ():
@@ -69,8 +77,8 @@ def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> LookalikeError:
                 continue
             # A proxy may answer in the server's place: the transport's code is the one that holds.
             if status.code == plain.code:
-                return error_from_status(status)
-    return error_from_status(plain)
+                return status
+    return plain
 
 
 def status_from_error(error: LookalikeError) -> status_pb2.Status:

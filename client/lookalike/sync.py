@@ -114,3 +114,4 @@ class SyncClient:
     delete_product = _blocking(Client.delete_product)
     import_products = _iterating(Client.import_products)
     record_views = _blocking(Client.record_views)
+    forget_session = _blocking(Client.forget_session)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ __all__ = [
     "RegionLike",
     "as_box",
     "as_region",
+    "box_from_text",
     "build_product",
     "catalog_name",
     "load_image",
@@ -70,6 +73,17 @@ def as_box(box: BoxLike) -> Box:
         return box
     x0, y0, x1, y1 = box
     return Box(x0=x0, y0=y0, x1=x1, y1=y1)
+
+
+def box_from_text(text: str) -> tuple[float, float, float, float]:
+    """`x0,y0,x1,y1` (or with blanks between) as four numbers of 0..1. Raises ValueError, which says what to write."""
+    try:
+        x0, y0, x1, y1 = (float(part) for part in re.split(r"[,\s]+", text.strip()))
+    except ValueError:
+        x0 = y0 = x1 = y1 = math.nan
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise ValueError(f"{text!r} is no region; write x0,y0,x1,y1 as shares of the photo, such as 0.2,0.1,0.8,0.6")
+    return x0, y0, x1, y1
 
 
 def as_region(region: RegionLike) -> Region:

@@ -1,4 +1,4 @@
-"""Catalogs in CSV: comma, semicolon or tab; the first line names the columns."""
+"""Catalogs in CSV."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lookalike.catalogs.csv_file import CsvFile
 from lookalike.catalogs.rows import FIELDS, RowInvalid
 from lookalike.catalogs.sources import FAILURE, CatalogUnreadable, FailureWriter
 from lookalike.values import AttributeLike
@@ -21,12 +22,8 @@ class CsvSource:
 
     def __init__(self, path: Path) -> None:
         self.suffix = path.suffix.lower()
-        self._path = path
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-        self._delimiter = max(",;\t", key=header.count)
-        self._columns = [column.strip() for column in next(csv.reader([header], delimiter=self._delimiter), [])]
-        check_columns(self._columns, path=path)
+        self._file = CsvFile(path)
+        check_columns(self._file.columns, path=path)
 
     def count(self) -> int:
         """How many rows are not blank."""
@@ -34,14 +31,7 @@ class CsvSource:
 
     def raws(self) -> Iterator[tuple[int, list[str]]]:
         """The cells of every row that is not blank, with the line on which it begins."""
-        with self._path.open(encoding="utf-8-sig", newline="") as file:
-            file.readline()
-            reader = csv.reader(file, delimiter=self._delimiter)
-            number = 2
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield number, cells
-                number = reader.line_num + 2
+        return self._file.rows()
 
     def record(self, raw: list[str]) -> dict[str, object]:
         """The row in the form of a JSON line; empty cells are left out.
@@ -49,11 +39,11 @@ class CsvSource:
         Several images are separated by `|`, `attributes.KEY` is a column per attribute, and what looks like a number
         or a truth value is one.
         """
-        if len(raw) > len(self._columns):
-            raise RowInvalid(f"has {len(raw)} cells, but there are {len(self._columns)} columns")
+        if len(raw) > len(self._file.columns):
+            raise RowInvalid(f"has {len(raw)} cells, but there are {len(self._file.columns)} columns")
         record: dict[str, object] = {}
         attributes: dict[str, object] = {}
-        for column, cell in zip(self._columns, raw, strict=False):
+        for column, cell in zip(self._file.columns, raw, strict=False):
             text = cell.strip()
             if not text or column == FAILURE:
                 continue
@@ -67,7 +57,7 @@ class CsvSource:
 
     def failures(self, path: Path, *, relocate: Callable[[str], str]) -> FailureWriter:
         """A CSV file with the same columns after one for the reason."""
-        return _CsvFailures(path, columns=self._columns, delimiter=self._delimiter, relocate=relocate)
+        return _CsvFailures(path, columns=self._file.columns, delimiter=self._file.delimiter, relocate=relocate)
 
 
 class _CsvFailures:

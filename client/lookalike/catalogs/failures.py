@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from lookalike.catalogs.locations import LocationInvalid, resolve, stem_of
 from lookalike.catalogs.opening import Catalog
 from lookalike.catalogs.sources import FailureWriter, Row
 
-__all__ = ["Failures", "FailuresUnwritable", "free_failures_path"]
+__all__ = ["Failures", "FailuresUnwritable", "failures_path", "free_failures_path"]
 
 
 class FailuresUnwritable(Exception):
@@ -27,6 +28,21 @@ def free_failures_path(catalog: Catalog, *, folder: Path) -> Path:
         if not path.exists():
             return path
         number += 1
+
+
+def failures_path(catalog: Catalog, chosen: str) -> Path:
+    """Where failures go, `chosen` or a free place in this folder.
+
+    What would lose them at the end is found before anything is done: raises FailuresUnwritable.
+    """
+    path = Path(chosen) if chosen else free_failures_path(catalog, folder=Path())
+    if chosen and path.suffix.lower() != catalog.source.suffix:
+        raise FailuresUnwritable(f"{path} must end with {catalog.source.suffix}: failures have the form of the catalog")
+    if isinstance(catalog.place, Path) and path.exists() and path.samefile(catalog.place):
+        raise FailuresUnwritable(f"{path} is the catalog itself; --failures needs another file")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise FailuresUnwritable(f"{path} cannot be written; --failures FILE names another place for what fails")
+    return path
 
 
 class Failures:

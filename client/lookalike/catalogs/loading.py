@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lookalike.calls import MAX_MESSAGE_BYTES
 from lookalike.catalogs.fetching import Fetcher, Unfetchable
 from lookalike.catalogs.locations import Location, LocationInvalid, is_address, resolve
-from lookalike.catalogs.opening import Catalog
 from lookalike.catalogs.rows import ImageReference
 from lookalike.catalogs.sources import Row
 from lookalike.iteration import each
 from lookalike.v1.product_pb2 import Product
 from lookalike.values import product_image
 
-__all__ = ["Loaded", "check", "load"]
+__all__ = ["Loaded", "Rows", "check", "load"]
+
+
+class Rows(Protocol):
+    """A catalog, or a part of one; `base` is what its images are relative to."""
+
+    @property
+    def base(self) -> Location: ...
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, read as it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class Loaded:
 
 
 async def load(
-    catalog: Catalog, *, fetcher: Fetcher, ahead: int = 32, bytes_ahead: int = 64 * 1024 * 1024
+    catalog: Rows, *, fetcher: Fetcher, ahead: int = 32, bytes_ahead: int = 64 * 1024 * 1024
 ) -> AsyncGenerator[Loaded, None]:
     """Every row as a product to import, or with its problems; `ahead` rows at most are fetched before they are due."""
 
@@ -58,7 +68,7 @@ async def load(
 
 
 async def check(
-    catalog: Catalog, *, fetcher: Fetcher, inspect: Callable[[bytes], str], ahead: int = 32
+    catalog: Rows, *, fetcher: Fetcher, inspect: Callable[[bytes], str], ahead: int = 32
 ) -> AsyncGenerator[Loaded, None]:
     """Every row with all its problems and without its images; `inspect` says what is wrong with an image, or ""."""
 
@@ -83,7 +93,7 @@ async def check(
 
 
 async def _ahead(
-    catalog: Catalog, work: Callable[[Row], Coroutine[None, None, Loaded]], *, ahead: int, bytes_ahead: int
+    catalog: Rows, work: Callable[[Row], Coroutine[None, None, Loaded]], *, ahead: int, bytes_ahead: int
 ) -> AsyncGenerator[Loaded, None]:
     pending: deque[asyncio.Task[Loaded]] = deque()
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lookalike.cli.parsing import Commands, add_command, add_json, attribute, count, currency, price, seconds
+from lookalike.cli.parser import Commands, Parser, add_command
+from lookalike.cli.parsing import add_json, attribute, count, currency, price, seconds
 
 __all__ = ["CLEARABLE", "add_import", "add_products"]
 
@@ -34,27 +35,45 @@ FSSPEC_S3='{"anon": true}' for public buckets.
 A product that fails is reported with its row, and the others go on. All that failed are written to a file of the same
 form with one more column, "failure": mend it, and import it."""
 IMPORT_EXAMPLES = """\
-examples:
   lookalike import shop/products.csv --dry-run      check every row and image, send nothing
   lookalike import shop/products.csv
   lookalike import products-failures.csv            what failed, after it was mended
   lookalike import dresses/ --category dress --catalog summer
   lookalike import https://shop.example/feed/products.jsonl
-  lookalike import s3://shop/catalog/products.parquet --fetches 32
-
-exit codes: 0 all imported, 1 some products failed, 2 wrong usage; lookalike --help lists the others"""
+  lookalike import s3://shop/catalog/products.parquet --fetches 32"""
+IMPORT_EXITS = "0 all imported, 1 some products failed (--dry-run: have problems)"
+PRODUCTS_HELP = """\
+Looks after single products, by their ids. For many of them, `lookalike import` is the command: it reads files, and what
+has not changed costs it next to nothing."""
 PRODUCTS_EXAMPLES = """\
-examples:
   lookalike products list --filter 'brand = "Mira" AND available'
   lookalike products get sku-1 --json
   lookalike products update sku-1 --price 3900
   lookalike products update sku-1 sku-2 --unavailable
   lookalike products create sku-3 --title 'Linen dress' --price 4900 --currency EUR --image dress.jpg
   lookalike products delete sku-1 sku-2"""
+GET_HELP = """\
+Shows all that is known of one product: its fields, its images with the garments that were found on them, its
+revision."""
+GET_EXAMPLES = """\
+  lookalike products get sku-1
+  lookalike products get sku-1 --json | jq .product.images"""
+LIST_HELP = """\
+Lists the products of a catalog in the order of their ids. --json and --jsonl have all their fields; --jsonl writes
+line by line while they arrive, so it suits catalogs of any size."""
+LIST_EXAMPLES = """\
+  lookalike products list
+  lookalike products list --filter 'brand = "Mira" AND price < 5000' --limit 20
+  lookalike products list --limit 0 --jsonl > products.jsonl"""
+DELETE_HELP = """\
+Deletes products with their images and vectors. It goes on after a product that is not there, and says so at the end
+with exit code 3."""
+DELETE_EXAMPLES = """\
+  lookalike products delete sku-1
+  lookalike products delete sku-1 sku-2 --missing-ok"""
 UPDATE_HELP = """\
 Changes what is named and leaves everything else as it is. Models run only for new images."""
 UPDATE_EXAMPLES = """\
-examples:
   lookalike products update sku-1 --price 3900                    the currency stays
   lookalike products update sku-1 sku-2 sku-3 --unavailable
   lookalike products update sku-1 --attribute fit=slim --attribute season=
@@ -63,15 +82,16 @@ examples:
 CREATE_HELP = """\
 Adds a product that is not there yet; an existing one is an error. For many products, import is the command."""
 CREATE_EXAMPLES = """\
-examples:
   lookalike products create sku-3 --title 'Linen dress' --price 4900 --currency EUR --image dress.jpg"""
 
 
-def add_import(commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+def add_import(commands: Commands[Parser], common: Parser) -> None:
     """`lookalike import`."""
     summary = "load products from a folder of images, a CSV, JSON-lines or Parquet file"
-    parser = add_command(commands, common, "import", summary, description=IMPORT_HELP, examples=IMPORT_EXAMPLES)
-    parser.add_argument("path", metavar="PATH")
+    parser = add_command(
+        commands, common, "import", summary, description=IMPORT_HELP, examples=IMPORT_EXAMPLES, exits=IMPORT_EXITS
+    )
+    parser.add_argument("path", metavar="PATH", help="a folder, a file or an address of one")
     parser.add_argument("--category", metavar="NAME", default="", help="for products that name none of their own")
     parser.add_argument(
         "--dry-run", action="store_true", help="read and check everything, report all problems, send nothing"
@@ -92,15 +112,16 @@ def _at_least_one(text: str) -> int:
     return max(count(text), 1)
 
 
-def add_products(commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+def add_products(commands: Commands[Parser], common: Parser) -> None:
     """`lookalike products` with its actions."""
     summary = "get, list, create, update or delete products"
-    products = add_command(commands, common, "products", summary, examples=PRODUCTS_EXAMPLES)
+    products = add_command(commands, common, "products", summary, description=PRODUCTS_HELP, examples=PRODUCTS_EXAMPLES)
     actions = products.add_subparsers(dest="action", metavar="ACTION", required=True)
-    get = add_command(actions, common, "get", "show one product")
-    get.add_argument("product", metavar="ID")
+    get = add_command(actions, common, "get", "show one product", description=GET_HELP, examples=GET_EXAMPLES)
+    get.add_argument("product", metavar="ID", help="the product's id")
     add_json(get)
-    listing = add_command(actions, common, "list", "list products in the order of their ids")
+    summary = "list products in the order of their ids"
+    listing = add_command(actions, common, "list", summary, description=LIST_HELP, examples=LIST_EXAMPLES)
     listing.add_argument("--filter", metavar="FILTER", default="", help="only these, such as 'price < 5000'")
     listing.add_argument("--limit", metavar="N", type=count, default=50, help="at most N; 0 means all (default: 50)")
     forms = listing.add_mutually_exclusive_group()
@@ -109,11 +130,11 @@ def add_products(commands: Commands[argparse.ArgumentParser], common: argparse.A
     create = add_command(
         actions, common, "create", "add one product", description=CREATE_HELP, examples=CREATE_EXAMPLES
     )
-    create.add_argument("product", metavar="ID")
+    create.add_argument("product", metavar="ID", help="of the new product: letters, digits and . _ ~ -")
     _add_fields(create)
     summary = "change fields of products"
     update = add_command(actions, common, "update", summary, description=UPDATE_HELP, examples=UPDATE_EXAMPLES)
-    update.add_argument("products", metavar="ID", nargs="+")
+    update.add_argument("products", metavar="ID", nargs="+", help="the ids of the products")
     _add_fields(update)
     update.add_argument(
         "--clear",
@@ -124,8 +145,9 @@ def add_products(commands: Commands[argparse.ArgumentParser], common: argparse.A
         help=f"one of {', '.join(CLEARABLE)}",
     )
     update.add_argument("--allow-missing", action="store_true", help="create a product that is not there")
-    delete = add_command(actions, common, "delete", "delete products with their images")
-    delete.add_argument("products", metavar="ID", nargs="+")
+    summary = "delete products with their images"
+    delete = add_command(actions, common, "delete", summary, description=DELETE_HELP, examples=DELETE_EXAMPLES)
+    delete.add_argument("products", metavar="ID", nargs="+", help="the ids of the products")
     delete.add_argument("--missing-ok", action="store_true", help="a product that is gone already is no error")
 
 

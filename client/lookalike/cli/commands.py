@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import grpc
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
+from lookalike.cli.connecting import Patience, api_key, channel_options, credentials
 from lookalike.cli.display import Display
+from lookalike.cli.evaluate import evaluate_command
 from lookalike.cli.importing import import_catalog
 from lookalike.cli.products import products_command
-from lookalike.cli.usage import UsageError
+from lookalike.cli.ranking import ranking_options
+from lookalike.cli.usage import UsageError, check_picture
+from lookalike.cli.views import also_viewed_command, views_command
 from lookalike.client import Client, SearchOptions
 from lookalike.v1.garment_pb2 import MASK_FORMAT_RUN_LENGTH, MASK_FORMAT_UNSPECIFIED, MaskFormat
-from lookalike.v1.search_service_pb2 import CategoryMode, Reranking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,32 +38,32 @@ async def run(options: argparse.Namespace) -> int:
         "analyze": _analyze,
         "similar": _similar,
         "products": products_command,
+        "also-viewed": also_viewed_command,
+        "views": views_command,
+        "bench": _bench,
+        "evaluate": evaluate_command,
     }
     async with Client(
         options.server,
         catalog=options.catalog,
         timeout=options.timeout,
-        credentials=_credentials(options),
-        api_key=os.environ.get("LOOKALIKE_API_KEY"),
+        retry=Patience(seconds=options.timeout),
+        credentials=credentials(options),
+        api_key=api_key(options),
+        channel_options=channel_options(options),
     ) as client:
         return await commands[options.command](client, options)
 
 
-def _credentials(options: argparse.Namespace) -> grpc.ChannelCredentials | None:
-    if not (options.tls or options.ca_file):
-        return None
-    return grpc.ssl_channel_credentials(_read(options.ca_file) if options.ca_file else None)
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error})") from error
-
-
 async def _import(client: Client, options: argparse.Namespace) -> int:
     return SOME_FAILED if await import_catalog(client, options, display=Display()) else 0
+
+
+async def _bench(client: Client, options: argparse.Namespace) -> int:
+    # Needs packages that the other commands do without.
+    from lookalike.cli.bench import bench_command
+
+    return await bench_command(client, options)
 
 
 async def _search(client: Client, options: argparse.Namespace) -> int:
@@ -94,6 +94,7 @@ async def _analyze(client: Client, options: argparse.Namespace) -> int:
         regions=options.regions,
         max_garments=options.max_garments,
         mask_format=_mask_format(options),
+        embedding_version=options.embedding_version,
     )
     if options.json:
         _print_json(answer)
@@ -116,14 +117,11 @@ async def _similar(client: Client, options: argparse.Namespace) -> int:
 
 
 def _hits(options: argparse.Namespace) -> SearchOptions:
-    weights = {"color_weight": options.color_weight, "pattern_weight": options.pattern_weight}
-    chosen: SearchOptions = {"reranking": Reranking(**weights)} if any(weights.values()) else {}
     return {
-        **chosen,
-        "filter": options.filter,
+        **ranking_options(options),
         "page_size": options.page_size,
         "min_score": options.min_score,
-        "category_mode": CategoryMode.Value(f"CATEGORY_MODE_{options.category_mode.upper()}"),
+        "embedding_version": options.embedding_version,
     }
 
 
@@ -134,11 +132,7 @@ def _mask_format(options: argparse.Namespace) -> MaskFormat.ValueType:
 def _photo(options: argparse.Namespace) -> bytes:
     """The photo's bytes; what would spoil the picture at the end is found before the server is asked."""
     if options.save:
-        target = Path(options.save)
-        if target.suffix.lower() not in PICTURES:
-            raise UsageError(f"{target} is no picture's name; end it with one of {', '.join(PICTURES)}")
-        if not target.absolute().parent.is_dir():
-            raise UsageError(f"the folder of {target} does not exist")
+        check_picture(options.save, endings=PICTURES)
     from lookalike.values import load_image
 
     try:

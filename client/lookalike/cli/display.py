@@ -23,9 +23,9 @@ from lookalike.formatting import (
 from lookalike.pictures.colors import garment_color
 from lookalike.v1.garment_pb2 import Color, Garment
 from lookalike.v1.product_pb2 import Product
-from lookalike.v1.search_service_pb2 import AnalyzeImageResponse, Hit, SearchProductsResponse
+from lookalike.v1.search_service_pb2 import AlsoViewedProduct, AnalyzeImageResponse, Hit, SearchProductsResponse
 
-__all__ = ["Display"]
+__all__ = ["Display", "new_table"]
 
 # Nothing is cut off when another program reads along.
 PIPED_WIDTH = 1000
@@ -41,7 +41,8 @@ class Display:
         self._console = Console(file=sys.stdout, width=width, highlight=False)
         self.errors = Console(file=sys.stderr, highlight=False)
 
-    def _print(self, table: Table) -> None:
+    def table(self, table: Table) -> None:
+        """A table of `new_table`."""
         if self._console.is_terminal:
             self._console.print(table)
             return
@@ -61,21 +62,36 @@ class Display:
                 self._console.print()
             self._console.print(_heading(result.garment, index=index), soft_wrap=True)
             self.hits(result.hits)
+        if not any(result.hits for result in answer.results):
+            hint = "is the catalog empty, or the filter too narrow? `lookalike products list` shows what is there"
+            self.errors.print(Text(hint, style="dim"), soft_wrap=True)
 
     def hits(self, hits: Sequence[Hit]) -> None:
         """A table of hits, best first."""
         if not hits:
             self.line("no products found")
             return
-        table = _table("score", "id", "title", "brand", "category", "price", right=("score", "price"))
+        table = new_table("score", "id", "title", "brand", "category", "price", right=("score", "price"))
         for hit in hits:
             style = "green" if hit.score >= GOOD else "yellow" if hit.score >= FAIR else "dim"
             table.add_row(Text(f"{hit.score:.3f}", style=style), *_cells(hit.product))
-        self._print(table)
+        self.table(table)
+
+    def also_viewed(self, products: Sequence[AlsoViewedProduct]) -> None:
+        """A table of products that were viewed together with one, or look like it."""
+        if not products:
+            self.line("no products found")
+            return
+        table = new_table("score", "why", "id", "title", "brand", "category", "price", right=("score", "price"))
+        for each in products:
+            together = each.origin == AlsoViewedProduct.ORIGIN_VIEWED_TOGETHER
+            why = Text("viewed together", style="green") if together else Text("looks alike", style="dim")
+            table.add_row(Text(f"{each.score:.3f}"), why, *_cells(each.product))
+        self.table(table)
 
     def analysis(self, answer: AnalyzeImageResponse) -> None:
         """A table of garments."""
-        table = _table("", "garment", "score", "box", "colors", "pattern", "material", right=("",))
+        table = new_table("", "garment", "score", "box", "colors", "pattern", "material", right=("",))
         for index, garment in enumerate(answer.garments, start=1):
             box = garment.box
             table.add_row(
@@ -87,17 +103,17 @@ class Display:
                 Text(one_line(likely(garment.patterns))),
                 Text(one_line(likely(garment.materials))),
             )
-        self._print(table)
+        self.table(table)
 
     def products(self, products: Sequence[Product], *, limit: int) -> None:
         """A table of products."""
         if not products:
             self.line("no products")
             return
-        table = _table("id", "title", "brand", "category", "price", right=("price",))
+        table = new_table("id", "title", "brand", "category", "price", right=("price",))
         for product in products:
             table.add_row(*_cells(product))
-        self._print(table)
+        self.table(table)
         if len(products) == limit:
             self.errors.print(Text(f"the first {counted(limit, 'product')}; --limit 0 lists all", style="dim"))
 
@@ -122,10 +138,11 @@ class Display:
             table.add_row(Text("image", style="dim"), Text(f"{image.id} {views}".strip()))
         table.add_row(Text("revision", style="dim"), Text(str(product.revision)))
         table.add_row(Text("changed", style="dim"), Text(product.update_time.ToJsonString()))
-        self._print(table)
+        self.table(table)
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table without lines; the columns named in `right` are numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 
 from lookalike.catalogs.extra import ExtraMissing
-from lookalike.catalogs.failures import Failures, FailuresUnwritable, free_failures_path
+from lookalike.catalogs.failures import Failures, FailuresUnwritable, failures_path
 from lookalike.catalogs.fetching import Fetcher
 from lookalike.catalogs.image_check import image_problem
 from lookalike.catalogs.loading import check, load
@@ -49,7 +47,7 @@ async def import_catalog(client: Client, options: argparse.Namespace, *, display
             Fetcher(concurrency=options.fetches, timeout=options.fetch_timeout) as fetcher,
             open_catalog(options.path, fetcher=fetcher, category=options.category) as catalog,
         ):
-            path = _failures_path(catalog, options)
+            path = failures_path(catalog, options.failures)
             doing = "checking" if options.dry_run else "importing"
             progress = open_progress(display.errors, total=catalog.total, doing=doing)
             with Failures(catalog, path) as failures:
@@ -68,18 +66,6 @@ async def import_catalog(client: Client, options: argparse.Namespace, *, display
             return run.failed
     except (CatalogUnreadable, ExtraMissing, FailuresUnwritable) as error:
         raise UsageError(str(error)) from error
-
-
-def _failures_path(catalog: Catalog, options: argparse.Namespace) -> Path:
-    """Where failures go; what would lose them at the end is found before anything is sent."""
-    path = Path(options.failures) if options.failures else free_failures_path(catalog, folder=Path())
-    if options.failures and path.suffix.lower() != catalog.source.suffix:
-        raise UsageError(f"{path} must end with {catalog.source.suffix}: failures have the form of the catalog")
-    if isinstance(catalog.place, Path) and path.exists() and path.samefile(catalog.place):
-        raise UsageError(f"{path} is the catalog itself; --failures needs another file")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"{path} cannot be written; --failures FILE names another place for what fails")
-    return path
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""Arguments as values, and how a command is added to the parser."""
+"""Arguments as values, and the options that several commands have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import math
 import re
 
 from lookalike.currencies import CURRENCIES
+from lookalike.unreachable import check_target
+from lookalike.values import box_from_text
 
 __all__ = [
-    "Commands",
-    "add_command",
     "add_json",
+    "add_ranking",
+    "address",
+    "at_least_one",
     "attribute",
     "count",
     "currency",
@@ -22,22 +25,25 @@ __all__ = [
 ]
 
 Region = tuple[float, float, float, float]
-Commands = argparse._SubParsersAction  # the only name that argparse gives it
 
 LARGEST_PRICE = 2**53
+
+
+def address(text: str) -> str:
+    """Where a server listens."""
+    try:
+        check_target(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, here or in LOOKALIKE_SERVER") from error
+    return text
 
 
 def region(text: str) -> Region:
     """`x0,y0,x1,y1` as four numbers of 0..1."""
     try:
-        x0, y0, x1, y1 = (float(part) for part in text.split(","))
-    except ValueError:
-        x0 = y0 = x1 = y1 = math.nan
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no region; write x0,y0,x1,y1 as shares of the photo, such as 0.2,0.1,0.8,0.6"
-        )
-    return x0, y0, x1, y1
+        return box_from_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def seconds(text: str) -> float:
@@ -69,6 +75,14 @@ def count(text: str) -> int:
     return int(text)
 
 
+def at_least_one(text: str) -> int:
+    """A whole number of 1 or more."""
+    value = count(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("there must be at least 1")
+    return value
+
+
 def price(text: str) -> int:
     """An amount in the smallest unit of a currency."""
     if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > LARGEST_PRICE:
@@ -93,26 +107,22 @@ def attribute(text: str) -> tuple[str, str]:
     return key, value
 
 
-def add_command(
-    commands: Commands[argparse.ArgumentParser],
-    common: argparse.ArgumentParser,
-    name: str,
-    summary: str,
-    *,
-    description: str = "",
-    examples: str = "",
-) -> argparse.ArgumentParser:
-    """A command with the options that all have; its help ends with the examples."""
-    return commands.add_parser(
-        name,
-        parents=[common],
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def add_json(parser: argparse._ActionsContainer) -> None:
     """The option for programs that read the answer."""
     parser.add_argument("--json", action="store_true", help="print the answer as JSON and nothing else")
+
+
+def add_ranking(parser: argparse._ActionsContainer) -> None:
+    """The options that change which products come first."""
+    parser.add_argument(
+        "--category-mode",
+        choices=("off", "prefer", "strict"),
+        default="off",
+        help="whether products of the garment's category come first, or no others come (default: off)",
+    )
+    parser.add_argument(
+        "--color-weight", metavar="W", type=weight, default=0.0, help="0..1: let colors count for more than looks say"
+    )
+    parser.add_argument(
+        "--pattern-weight", metavar="W", type=weight, default=0.0, help="0..1: let the pattern count for more"
+    )

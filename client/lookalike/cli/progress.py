@@ -23,7 +23,7 @@ RATE_OVER_SECONDS = 30.0
 
 
 class Progress(Protocol):
-    """Counts products, and shows failures as they come."""
+    """Counts products (or photos), and shows failures as they come."""
 
     def __enter__(self) -> Self: ...
 
@@ -31,18 +31,18 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def advance(self, *, failed: bool) -> None:
-        """One product is done."""
+    def advance(self, *, failed: bool, count: int = 1) -> None:
+        """One more is done, or `count` of them."""
 
     def say(self, text: str) -> None:
         """A line that stays."""
 
 
-def open_progress(console: Console, *, total: int, doing: str) -> Progress:
+def open_progress(console: Console, *, total: int, doing: str, noun: str = "product") -> Progress:
     """The kind that suits where `console` writes."""
     if console.is_terminal:
         return _BarProgress(console, total=total, doing=doing)
-    return LineProgress(lambda line: console.print(Text(line), soft_wrap=True), total=total)
+    return LineProgress(lambda line: console.print(Text(line), soft_wrap=True), total=total, noun=noun)
 
 
 class _Rate(ProgressColumn):
@@ -75,11 +75,11 @@ class _BarProgress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, *, failed: bool) -> None:
+    def advance(self, *, failed: bool, count: int = 1) -> None:
         if failed:
-            self._failed += 1
+            self._failed += count
             self._bar.update(self._task, failed=f"{self._failed:,} failed")
-        self._bar.advance(self._task)
+        self._bar.advance(self._task, count)
 
     def say(self, text: str) -> None:
         self._bar.console.print(Text(one_line(text), style="red"), soft_wrap=True)
@@ -93,11 +93,13 @@ class LineProgress:
         write: Callable[[str], None],
         *,
         total: int,
+        noun: str = "product",
         every: float = EVERY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
         self._total = total
+        self._noun = noun
         self._every = every
         self._clock = clock
         self._done = 0
@@ -113,10 +115,10 @@ class LineProgress:
     ) -> None:
         return
 
-    def advance(self, *, failed: bool) -> None:
-        """One product is done."""
-        self._done += 1
-        self._failed += failed
+    def advance(self, *, failed: bool, count: int = 1) -> None:
+        """One product is done, or `count` of them."""
+        self._done += count
+        self._failed += count if failed else 0
         now = self._clock()
         if now - self._written >= self._every:
             self._written = now
@@ -128,7 +130,7 @@ class LineProgress:
     def _line(self, now: float) -> str:
         began, done = self._marks[0]
         rate = (self._done - done) / (now - began)
-        parts = [f"{self._done:,} of {counted(self._total, 'product')}", f"{rate:.1f}/s"]
+        parts = [f"{self._done:,} of {counted(self._total, self._noun)}", f"{rate:.1f}/s"]
         if self._failed:
             parts.append(f"{self._failed:,} failed")
         if rate > 0 and self._done < self._total:

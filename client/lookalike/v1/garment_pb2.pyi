@@ -430,7 +430,9 @@ class Garment(_message.Message):
     def box(self) -> Global___Box: ...
     @_builtins.property
     def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Label]:
-        """Full categories, likeliest first: "dress", or "top/t-shirt" where the model tells finer ones apart."""
+        """Full categories, likeliest first: "dress", or "top/t-shirt" where the model tells finer ones apart. What has less
+        than a hundredth is left out here, in `patterns` and in `materials`.
+        """
 
     @_builtins.property
     def landmarks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Landmark]: ...

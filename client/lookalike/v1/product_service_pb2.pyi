@@ -4,7 +4,8 @@ isort:skip_file
 Keeping a catalog.
 
 Any call may also end in the errors that search_service.proto names for every call. Filters are those of
-search_service.proto.
+search_service.proto, and so are API keys: GetProduct and ListProducts need either right, all others the right to
+manage. A product of an import in a catalog that the key does not open fails alone, with PERMISSION_DENIED.
 
 When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second. A product that
 loses an image loses the views of that image, and a deleted product all of its views, in the same way. A write that is
@@ -421,7 +422,7 @@ class ProductPageView(_message.Message):
     """Required: what the shop calls the visit; kept only as a keyed hash. At most 256 characters."""
     @_builtins.property
     def view_time(self) -> _timestamp_pb2.Timestamp:
-        """Required."""
+        """Required; of it only the day (UTC) is kept."""
 
     def __init__(
         self,
@@ -447,13 +448,15 @@ class RecordViewsResponse(_message.Message):
     OUT_OF_WINDOW_FIELD_NUMBER: _builtins.int
     OVER_SESSION_LIMIT_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
-    """Views taken in."""
+    """Views taken in, repeated ones included."""
     unknown_products: _builtins.int
-    """Views of products that do not exist."""
+    """Views left out because their product does not exist."""
     out_of_window: _builtins.int
-    """Views left out because they lie in the future or too far back."""
+    """Views left out because they lie in the future or too far back (30 days unless set otherwise)."""
     over_session_limit: _builtins.int
-    """Views left out because their session has too many."""
+    """Views left out because their session has looked at too many products already, as robots do (100 unless set
+    otherwise).
+    """
     def __init__(
         self,
         *,
@@ -469,3 +472,47 @@ class RecordViewsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordViewsResponse: _TypeAlias = RecordViewsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteSessionViewsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`catalogs/{catalog}`; empty means `catalogs/default`."""
+    session: _builtins.str
+    """Required: the session as RecordViews was told. At most 256 characters."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        session: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSessionViewsRequest: _TypeAlias = DeleteSessionViewsRequest  # noqa: Y015
+
+@_typing.final
+class DeleteSessionViewsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_VIEWS_FIELD_NUMBER: _builtins.int
+    deleted_views: _builtins.int
+    """Of how many products a view was deleted."""
+    def __init__(
+        self,
+        *,
+        deleted_views: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_views", b"deleted_views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSessionViewsResponse: _TypeAlias = DeleteSessionViewsResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class ProductServiceStub(object):
                 request_serializer=lookalike_dot_v1_dot_product__service__pb2.RecordViewsRequest.SerializeToString,
                 response_deserializer=lookalike_dot_v1_dot_product__service__pb2.RecordViewsResponse.FromString,
                 _registered_method=True)
+        self.DeleteSessionViews = channel.unary_unary(
+                '/lookalike.v1.ProductService/DeleteSessionViews',
+                request_serializer=lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsRequest.SerializeToString,
+                response_deserializer=lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsResponse.FromString,
+                _registered_method=True)
 
 
 class ProductServiceServicer(object):
@@ -110,7 +115,7 @@ class ProductServiceServicer(object):
         ALREADY_EXISTS PRODUCT_EXISTS;
         ABORTED REVISION_OUTDATED: a newer one was deleted;
         RESOURCE_EXHAUSTED OVERLOADED;
-        UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+        UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +132,7 @@ class ProductServiceServicer(object):
         NOT_FOUND PRODUCT_NOT_FOUND, CATALOG_NOT_FOUND;
         ABORTED REVISION_OUTDATED;
         RESOURCE_EXHAUSTED OVERLOADED;
-        UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+        UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,12 +170,29 @@ class ProductServiceServicer(object):
 
     def RecordViews(self, request_iterator, context):
         """Takes in which products were looked at, for ListAlsoViewedProducts. Acknowledged when the caller closes its
-        side; views of unknown products are counted and left out.
+        side: all views are durable then. Of a product and a session only the latest day counts, so views may come in any
+        order, and a stream that failed is simply sent again: what it had brought already counts once. The server reads
+        no faster than it writes and than its limit of views a second, which holds the sender back. Views that do not
+        count (RecordViewsResponse) are no error.
 
         Errors:
-        INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time;
+        INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time, named in BadRequest, or too many in
+        one message; the messages before it are taken in;
         NOT_FOUND CATALOG_NOT_FOUND;
-        RESOURCE_EXHAUSTED OVERLOADED;
+        RESOURCE_EXHAUSTED OVERLOADED: so many views wait already that this one's turn is too far off;
+        UNAVAILABLE STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSessionViews(self, request, context):
+        """Deletes the views of a session, as whoever looked may ask for. Lists that were made with them are made anew within
+        a minute (LOOKALIKE_ALSO_VIEWED_SECONDS). A session without views is no error.
+
+        Errors:
+        INVALID_ARGUMENT REQUEST_INVALID: no session, or one of more than 256 characters;
+        NOT_FOUND CATALOG_NOT_FOUND;
         UNAVAILABLE STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -214,6 +236,11 @@ def add_ProductServiceServicer_to_server(servicer, server):
                     servicer.RecordViews,
                     request_deserializer=lookalike_dot_v1_dot_product__service__pb2.RecordViewsRequest.FromString,
                     response_serializer=lookalike_dot_v1_dot_product__service__pb2.RecordViewsResponse.SerializeToString,
+            ),
+            'DeleteSessionViews': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSessionViews,
+                    request_deserializer=lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsRequest.FromString,
+                    response_serializer=lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -406,6 +433,33 @@ class ProductService(object):
             '/lookalike.v1.ProductService/RecordViews',
             lookalike_dot_v1_dot_product__service__pb2.RecordViewsRequest.SerializeToString,
             lookalike_dot_v1_dot_product__service__pb2.RecordViewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSessionViews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lookalike.v1.ProductService/DeleteSessionViews',
+            lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsRequest.SerializeToString,
+            lookalike_dot_v1_dot_product__service__pb2.DeleteSessionViewsResponse.FromString,
             options,
             channel_credentials,
             insecure,

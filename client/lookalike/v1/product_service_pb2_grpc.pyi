@@ -4,7 +4,8 @@ isort:skip_file
 Keeping a catalog.
 
 Any call may also end in the errors that search_service.proto names for every call. Filters are those of
-search_service.proto.
+search_service.proto, and so are API keys: GetProduct and ListProducts need either right, all others the right to
+manage. A product of an import in a catalog that the key does not open fails alone, with PERMISSION_DENIED.
 
 When a write is acknowledged it is durable: GetProduct sees it at once, a search within a second. A product that
 loses an image loses the views of that image, and a deleted product all of its views, in the same way. A write that is
@@ -71,7 +72,7 @@ class ProductServiceStub:
       ALREADY_EXISTS PRODUCT_EXISTS;
       ABORTED REVISION_OUTDATED: a newer one was deleted;
       RESOURCE_EXHAUSTED OVERLOADED;
-      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
     """
     UpdateProduct: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.UpdateProductRequest, _product_service_pb2.UpdateProductResponse]
     """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
@@ -84,7 +85,7 @@ class ProductServiceStub:
       NOT_FOUND PRODUCT_NOT_FOUND, CATALOG_NOT_FOUND;
       ABORTED REVISION_OUTDATED;
       RESOURCE_EXHAUSTED OVERLOADED;
-      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
     """
     DeleteProduct: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.DeleteProductRequest, _product_service_pb2.DeleteProductResponse]
     """Deletes a product with all its views. Its revision is remembered.
@@ -110,12 +111,25 @@ class ProductServiceStub:
     """
     RecordViews: _grpc.StreamUnaryMultiCallable[_product_service_pb2.RecordViewsRequest, _product_service_pb2.RecordViewsResponse]
     """Takes in which products were looked at, for ListAlsoViewedProducts. Acknowledged when the caller closes its
-    side; views of unknown products are counted and left out.
+    side: all views are durable then. Of a product and a session only the latest day counts, so views may come in any
+    order, and a stream that failed is simply sent again: what it had brought already counts once. The server reads
+    no faster than it writes and than its limit of views a second, which holds the sender back. Views that do not
+    count (RecordViewsResponse) are no error.
 
     Errors:
-      INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time;
+      INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time, named in BadRequest, or too many in
+        one message; the messages before it are taken in;
       NOT_FOUND CATALOG_NOT_FOUND;
-      RESOURCE_EXHAUSTED OVERLOADED;
+      RESOURCE_EXHAUSTED OVERLOADED: so many views wait already that this one's turn is too far off;
+      UNAVAILABLE STORE_UNAVAILABLE.
+    """
+    DeleteSessionViews: _grpc.UnaryUnaryMultiCallable[_product_service_pb2.DeleteSessionViewsRequest, _product_service_pb2.DeleteSessionViewsResponse]
+    """Deletes the views of a session, as whoever looked may ask for. Lists that were made with them are made anew within
+    a minute (LOOKALIKE_ALSO_VIEWED_SECONDS). A session without views is no error.
+
+    Errors:
+      INVALID_ARGUMENT REQUEST_INVALID: no session, or one of more than 256 characters;
+      NOT_FOUND CATALOG_NOT_FOUND;
       UNAVAILABLE STORE_UNAVAILABLE.
     """
 
@@ -150,7 +164,7 @@ class ProductServiceAsyncStub(ProductServiceStub):
       ALREADY_EXISTS PRODUCT_EXISTS;
       ABORTED REVISION_OUTDATED: a newer one was deleted;
       RESOURCE_EXHAUSTED OVERLOADED;
-      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
     """
     UpdateProduct: _aio.UnaryUnaryMultiCallable[_product_service_pb2.UpdateProductRequest, _product_service_pb2.UpdateProductResponse]  # type: ignore[assignment]
     """Changes fields of a product. Models run only for images that are new and hints that change (for an image without
@@ -163,7 +177,7 @@ class ProductServiceAsyncStub(ProductServiceStub):
       NOT_FOUND PRODUCT_NOT_FOUND, CATALOG_NOT_FOUND;
       ABORTED REVISION_OUTDATED;
       RESOURCE_EXHAUSTED OVERLOADED;
-      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+      UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
     """
     DeleteProduct: _aio.UnaryUnaryMultiCallable[_product_service_pb2.DeleteProductRequest, _product_service_pb2.DeleteProductResponse]  # type: ignore[assignment]
     """Deletes a product with all its views. Its revision is remembered.
@@ -189,12 +203,25 @@ class ProductServiceAsyncStub(ProductServiceStub):
     """
     RecordViews: _aio.StreamUnaryMultiCallable[_product_service_pb2.RecordViewsRequest, _product_service_pb2.RecordViewsResponse]  # type: ignore[assignment]
     """Takes in which products were looked at, for ListAlsoViewedProducts. Acknowledged when the caller closes its
-    side; views of unknown products are counted and left out.
+    side: all views are durable then. Of a product and a session only the latest day counts, so views may come in any
+    order, and a stream that failed is simply sent again: what it had brought already counts once. The server reads
+    no faster than it writes and than its limit of views a second, which holds the sender back. Views that do not
+    count (RecordViewsResponse) are no error.
 
     Errors:
-      INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time;
+      INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time, named in BadRequest, or too many in
+        one message; the messages before it are taken in;
       NOT_FOUND CATALOG_NOT_FOUND;
-      RESOURCE_EXHAUSTED OVERLOADED;
+      RESOURCE_EXHAUSTED OVERLOADED: so many views wait already that this one's turn is too far off;
+      UNAVAILABLE STORE_UNAVAILABLE.
+    """
+    DeleteSessionViews: _aio.UnaryUnaryMultiCallable[_product_service_pb2.DeleteSessionViewsRequest, _product_service_pb2.DeleteSessionViewsResponse]  # type: ignore[assignment]
+    """Deletes the views of a session, as whoever looked may ask for. Lists that were made with them are made anew within
+    a minute (LOOKALIKE_ALSO_VIEWED_SECONDS). A session without views is no error.
+
+    Errors:
+      INVALID_ARGUMENT REQUEST_INVALID: no session, or one of more than 256 characters;
+      NOT_FOUND CATALOG_NOT_FOUND;
       UNAVAILABLE STORE_UNAVAILABLE.
     """
 
@@ -244,7 +271,7 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
           ALREADY_EXISTS PRODUCT_EXISTS;
           ABORTED REVISION_OUTDATED: a newer one was deleted;
           RESOURCE_EXHAUSTED OVERLOADED;
-          UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+          UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
         """
 
     @_abc_1.abstractmethod
@@ -263,7 +290,7 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
           NOT_FOUND PRODUCT_NOT_FOUND, CATALOG_NOT_FOUND;
           ABORTED REVISION_OUTDATED;
           RESOURCE_EXHAUSTED OVERLOADED;
-          UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
+          UNAVAILABLE MODEL_UNAVAILABLE, INDEX_UNAVAILABLE, STORE_UNAVAILABLE, VERSIONS_OUTDATED.
         """
 
     @_abc_1.abstractmethod
@@ -307,12 +334,31 @@ class ProductServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_product_service_pb2.RecordViewsResponse, _abc.Awaitable[_product_service_pb2.RecordViewsResponse]]:
         """Takes in which products were looked at, for ListAlsoViewedProducts. Acknowledged when the caller closes its
-        side; views of unknown products are counted and left out.
+        side: all views are durable then. Of a product and a session only the latest day counts, so views may come in any
+        order, and a stream that failed is simply sent again: what it had brought already counts once. The server reads
+        no faster than it writes and than its limit of views a second, which holds the sender back. Views that do not
+        count (RecordViewsResponse) are no error.
 
         Errors:
-          INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time;
+          INVALID_ARGUMENT REQUEST_INVALID: a view without a product, session or time, named in BadRequest, or too many in
+            one message; the messages before it are taken in;
           NOT_FOUND CATALOG_NOT_FOUND;
-          RESOURCE_EXHAUSTED OVERLOADED;
+          RESOURCE_EXHAUSTED OVERLOADED: so many views wait already that this one's turn is too far off;
+          UNAVAILABLE STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSessionViews(
+        self,
+        request: _product_service_pb2.DeleteSessionViewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_product_service_pb2.DeleteSessionViewsResponse, _abc.Awaitable[_product_service_pb2.DeleteSessionViewsResponse]]:
+        """Deletes the views of a session, as whoever looked may ask for. Lists that were made with them are made anew within
+        a minute (LOOKALIKE_ALSO_VIEWED_SECONDS). A session without views is no error.
+
+        Errors:
+          INVALID_ARGUMENT REQUEST_INVALID: no session, or one of more than 256 characters;
+          NOT_FOUND CATALOG_NOT_FOUND;
           UNAVAILABLE STORE_UNAVAILABLE.
         """
 

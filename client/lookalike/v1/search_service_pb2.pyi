@@ -5,14 +5,19 @@ Finding products by their looks.
 
 Errors are google.rpc.Status with ErrorInfo (domain `lookalike` and a reason), BadRequest when a field is at
 fault, and RetryInfo when trying again helps. Any call may also end in:
-  UNAUTHENTICATED CREDENTIALS_INVALID, PERMISSION_DENIED PERMISSION_DENIED: no credentials, or no right;
-  RESOURCE_EXHAUSTED QUOTA_EXCEEDED: the caller used up its share; without a reason: a message above 32 MiB;
+  UNAUTHENTICATED CREDENTIALS_INVALID: no API key, or none of the server's, or one that has expired;
+  PERMISSION_DENIED PERMISSION_DENIED: the key lacks the right, or the catalog, which may exist or not;
+  RESOURCE_EXHAUSTED QUOTA_EXCEEDED: the caller used up its share, and RetryInfo says when there is more;
+  RESOURCE_EXHAUSTED without a reason: a message above 32 MiB;
   DEADLINE_EXCEEDED: the caller's deadline was over first;
   UNIMPLEMENTED NOT_IMPLEMENTED: this version of the server does not have the feature yet;
   INTERNAL INTERNAL: a fault of the server.
 
+A server that asks for API keys takes them in the metadata of each call, as `authorization: Bearer KEY` or
+`x-api-key: KEY`. This service needs the right to search.
+
 Trailing metadata of every call of this service: `server-timing` (queue, inference, search and own work in
-milliseconds, as in HTTP) and `lookalike-embedding-version`.
+milliseconds, as in HTTP) and, where vectors were compared, `lookalike-embedding-version`.
 
 Filters are a subset of AIP-160: comparisons (= != < <= > >=) joined by AND, OR, NOT and parentheses, over
 `category`, `brand`, `price` (minor units), `available`, `colors`, `pattern` and `attributes.KEY`.
@@ -140,7 +145,9 @@ class SearchProductsRequest(_message.Message):
     mask_format: _garment_pb2.MaskFormat.ValueType
     include_embedding: _builtins.bool
     embedding_version: _builtins.int
-    """0 lets the server choose; a version that is not served is refused with REQUEST_INVALID."""
+    """0 lets the server choose, the same for the same `lookalike-sticky-key` in the call's metadata; a version that is
+    not served is refused with REQUEST_INVALID.
+    """
     @_builtins.property
     def garments(self) -> _garment_pb2.GarmentTokens:
         """Garments of an earlier answer; no model runs."""
@@ -301,7 +308,9 @@ class AnalyzeImageRequest(_message.Message):
     mask_format: _garment_pb2.MaskFormat.ValueType
     include_embedding: _builtins.bool
     embedding_version: _builtins.int
-    """0 lets the server choose; a version that is not served is refused with REQUEST_INVALID."""
+    """0 lets the server choose, the same for the same `lookalike-sticky-key` in the call's metadata; a version that is
+    not served is refused with REQUEST_INVALID.
+    """
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[_garment_pb2.Region]:
         """Describe these regions and nothing else, at most 16; the detector does not run."""
@@ -454,7 +463,10 @@ class ListAlsoViewedProductsRequest(_message.Message):
     """Which products may be found."""
     product_view: _product_pb2.ProductView.ValueType
     similarity_share: _builtins.float
-    """How much looks count beside views, 0..1; 0 means not at all while there are views enough."""
+    """How much looks count beside views, 0..1. 0 means that looks only fill the list where views are lacking. Above, the
+    hundred best lookalikes and the products viewed together are ordered by (1 - share) * views + share * looks, each
+    divided by the best of its kind.
+    """
     def __init__(
         self,
         *,
@@ -479,8 +491,11 @@ class ListAlsoViewedProductsResponse(_message.Message):
 
     PRODUCTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EMBEDDING_VERSION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty when there are no more."""
+    embedding_version: _builtins.int
+    """Of the vectors by which lookalikes were found; 0 when none were looked for."""
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlsoViewedProduct]:
         """Best first, every product once."""
@@ -490,10 +505,11 @@ class ListAlsoViewedProductsResponse(_message.Message):
         *,
         products: _abc.Iterable[Global___AlsoViewedProduct] | None = ...,
         next_page_token: _builtins.str = ...,
+        embedding_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "products", b"products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_version", b"embedding_version", "next_page_token", b"next_page_token", "products", b"products"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,20 +529,24 @@ class AlsoViewedProduct(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ORIGIN_UNSPECIFIED: AlsoViewedProduct._Origin.ValueType  # 0
         ORIGIN_VIEWED_TOGETHER: AlsoViewedProduct._Origin.ValueType  # 1
+        """Enough sessions looked at both."""
         ORIGIN_SIMILAR: AlsoViewedProduct._Origin.ValueType  # 2
+        """It looks like the product."""
 
     class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
         """Why the product is in the list."""
 
     ORIGIN_UNSPECIFIED: AlsoViewedProduct.Origin.ValueType  # 0
     ORIGIN_VIEWED_TOGETHER: AlsoViewedProduct.Origin.ValueType  # 1
+    """Enough sessions looked at both."""
     ORIGIN_SIMILAR: AlsoViewedProduct.Origin.ValueType  # 2
+    """It looks like the product."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """Comparable within one answer only."""
+    """0..1, falling from entry to entry; comparable within one list only."""
     origin: Global___AlsoViewedProduct.Origin.ValueType
     @_builtins.property
     def product(self) -> _product_pb2.Product: ...

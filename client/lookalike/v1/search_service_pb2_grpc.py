@@ -109,8 +109,10 @@ class SearchServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAlsoViewedProducts(self, request, context):
-        """Finds the products that were looked at in the same sessions as a product; where few views exist, products
-        that look like it fill the list, and each entry says which it is.
+        """Finds the products that were looked at in the same sessions as a product, by the share of sessions that they have
+        in common, so that products that everybody looks at do not drown the rest (docs/also_viewed.md has the formula).
+        Where few views exist, products that look like it fill the list, and each entry says which it is. Lists are
+        counted anew once a minute at most.
 
         Errors:
         INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;

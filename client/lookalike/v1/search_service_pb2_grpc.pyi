@@ -5,14 +5,19 @@ Finding products by their looks.
 
 Errors are google.rpc.Status with ErrorInfo (domain `lookalike` and a reason), BadRequest when a field is at
 fault, and RetryInfo when trying again helps. Any call may also end in:
-  UNAUTHENTICATED CREDENTIALS_INVALID, PERMISSION_DENIED PERMISSION_DENIED: no credentials, or no right;
-  RESOURCE_EXHAUSTED QUOTA_EXCEEDED: the caller used up its share; without a reason: a message above 32 MiB;
+  UNAUTHENTICATED CREDENTIALS_INVALID: no API key, or none of the server's, or one that has expired;
+  PERMISSION_DENIED PERMISSION_DENIED: the key lacks the right, or the catalog, which may exist or not;
+  RESOURCE_EXHAUSTED QUOTA_EXCEEDED: the caller used up its share, and RetryInfo says when there is more;
+  RESOURCE_EXHAUSTED without a reason: a message above 32 MiB;
   DEADLINE_EXCEEDED: the caller's deadline was over first;
   UNIMPLEMENTED NOT_IMPLEMENTED: this version of the server does not have the feature yet;
   INTERNAL INTERNAL: a fault of the server.
 
+A server that asks for API keys takes them in the metadata of each call, as `authorization: Bearer KEY` or
+`x-api-key: KEY`. This service needs the right to search.
+
 Trailing metadata of every call of this service: `server-timing` (queue, inference, search and own work in
-milliseconds, as in HTTP) and `lookalike-embedding-version`.
+milliseconds, as in HTTP) and, where vectors were compared, `lookalike-embedding-version`.
 
 Filters are a subset of AIP-160: comparisons (= != < <= > >=) joined by AND, OR, NOT and parentheses, over
 `category`, `brand`, `price` (minor units), `available`, `colors`, `pattern` and `attributes.KEY`.
@@ -88,8 +93,10 @@ class SearchServiceStub:
       UNAVAILABLE INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     ListAlsoViewedProducts: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListAlsoViewedProductsRequest, _search_service_pb2.ListAlsoViewedProductsResponse]
-    """Finds the products that were looked at in the same sessions as a product; where few views exist, products
-    that look like it fill the list, and each entry says which it is.
+    """Finds the products that were looked at in the same sessions as a product, by the share of sessions that they have
+    in common, so that products that everybody looks at do not drown the rest (docs/also_viewed.md has the formula).
+    Where few views exist, products that look like it fill the list, and each entry says which it is. Lists are
+    counted anew once a minute at most.
 
     Errors:
       INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -139,8 +146,10 @@ class SearchServiceAsyncStub(SearchServiceStub):
       UNAVAILABLE INDEX_UNAVAILABLE, STORE_UNAVAILABLE.
     """
     ListAlsoViewedProducts: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListAlsoViewedProductsRequest, _search_service_pb2.ListAlsoViewedProductsResponse]  # type: ignore[assignment]
-    """Finds the products that were looked at in the same sessions as a product; where few views exist, products
-    that look like it fill the list, and each entry says which it is.
+    """Finds the products that were looked at in the same sessions as a product, by the share of sessions that they have
+    in common, so that products that everybody looks at do not drown the rest (docs/also_viewed.md has the formula).
+    Where few views exist, products that look like it fill the list, and each entry says which it is. Lists are
+    counted anew once a minute at most.
 
     Errors:
       INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
@@ -211,8 +220,10 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ListAlsoViewedProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.ListAlsoViewedProductsResponse, _abc.Awaitable[_search_service_pb2.ListAlsoViewedProductsResponse]]:
-        """Finds the products that were looked at in the same sessions as a product; where few views exist, products
-        that look like it fill the list, and each entry says which it is.
+        """Finds the products that were looked at in the same sessions as a product, by the share of sessions that they have
+        in common, so that products that everybody looks at do not drown the rest (docs/also_viewed.md has the formula).
+        Where few views exist, products that look like it fill the list, and each entry says which it is. Lists are
+        counted anew once a minute at most.
 
         Errors:
           INVALID_ARGUMENT FILTER_MALFORMED, PAGE_TOKEN_INVALID, REQUEST_INVALID;
