@@ -35,8 +35,14 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("stage", choices=STAGE_NAMES)
     _add_data(train)
     train.add_argument("--epochs", type=int, default=0, help="0: the stage's own number")
-    train.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with the weights of an earlier training")
+    train.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="begin with the weights of an earlier training (last.pt), or with those of an exported model.onnx",
+    )
     train.add_argument("--seed", type=int, default=0)
+    _add_repository(train)
     _add_build(train)
     train.set_defaults(run=_train)
 

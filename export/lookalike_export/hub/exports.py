@@ -79,6 +79,7 @@ def _told(report: Report, built: Built, written: list[Path], version: int) -> It
     yield from (f"  {head}: {len(labels)} labels" for head, labels in built.labels.items())
     yield from (f"wrote {path}" for path in written)
     if version:
-        yield f"serve it with LOOKALIKE_EMBEDDING_VERSION={version}; vectors of other versions do not fit"
+        yield f"restart Triton, then bring your catalog to it while it serves: lookalike reindex {version}"
+        yield f"(a catalog that is still empty begins with it by LOOKALIKE_EMBEDDING_VERSION={version})"
     else:
         yield "every embedding version now looks through this detector; restart Triton"

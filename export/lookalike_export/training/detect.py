@@ -316,5 +316,6 @@ def train(arguments: argparse.Namespace) -> nn.Module:
         lambda m: _judge(m, photos, truth),
         plan=plan,
         folder=arguments.build / "train" / "detect",
+        start=arguments.start,
         evaluate_every=2,
     )

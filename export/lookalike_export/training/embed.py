@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lookalike_export.stages.contract import CROP_SIZE, MASK_SIZE
-from lookalike_export.stages.embed import SIZE, Embedder
+from lookalike_export.stages.embed import SIZE, Described, Embedder
 from lookalike_export.stages.vocabulary import CATEGORIES, categories_of, material_of
 from lookalike_export.training.crops import mask_box
 from lookalike_export.training.foreground import foreground_masks
@@ -26,14 +26,16 @@ from lookalike_export.training.whitening import whitening
 
 __all__ = ["train"]
 
-_SIZE = 160  # learnt at, and served larger: objects seem smaller there (Touvron et al., FixRes, NeurIPS 2019)
-_SETTLED = 2500  # garments whose views the projection is computed from
+_SETTLED = 4000  # garments whose views the projection is computed from
 _LABELLED = 17  # the first entries of CATEGORIES are the home photos' own labels
 
 
 def _loss(model: TrainedEmbedder, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Categories among the allowed ones, patterns and materials where known, and views of one garment alike."""
-    described = model(*(batch[key].flatten(0, 1) for key in ("crops", "mask", "keypoints")))
+    # Faster on a processor that multiplies bfloat16.
+    with torch.autocast(batch["crops"].device.type, torch.bfloat16):
+        described = _seen_by(model, batch)
+    described = {name: value.float() for name, value in described.items()}
     allowed = batch["allowed"].repeat_interleave(2, dim=0)
     smooth = 0.95 * allowed / allowed.sum(dim=1, keepdim=True) + 0.05 / allowed.shape[1]
     chance = described["category"].log_softmax(dim=1)
@@ -76,6 +78,12 @@ class Memory(nn.Module):
         self.owners = torch.cat([owners, self.owners])[: len(self.owners)]
 
 
+def _seen_by(model: Embedder, batch: dict[str, Tensor]) -> Described:
+    """Both views of every garment of a batch."""
+    described: Described = model(*(batch[key].flatten(0, 1) for key in ("crops", "mask", "keypoints")))
+    return described
+
+
 def _where_known(logits: Tensor, label: Tensor) -> Tensor:
     if (label >= 0).sum() == 0:
         return logits.sum() * 0
@@ -112,7 +120,7 @@ class TrainedEmbedder(Embedder):
         read: list[Tensor] = []
         watch = self.standard.register_forward_hook(lambda _module, inputs, _output: read.append(inputs[0]))
         for batch in loader:
-            self(*(batch[key].flatten(0, 1) for key in ("crops", "mask", "keypoints")))
+            _seen_by(self, batch)
             if 2 * most <= sum(map(len, read)):
                 break
         watch.remove()
@@ -148,7 +156,7 @@ def _judge(model: nn.Module, samples: list[Sample]) -> dict[str, float]:
     torch.manual_seed(0)
     views = [
         model(*(batch[key][:, 1] for key in ("crops", "mask", "keypoints")))["embedding"]
-        for batch in make_loader(Views(samples, size=_SIZE), batch=32, shuffle=False, workers=0)
+        for batch in make_loader(Views(samples, size=SIZE), batch=32, shuffle=False, workers=0)
     ]
     first = (torch.cat(views) @ torch.cat(vectors).t()).argmax(dim=1)
     return {
@@ -219,33 +227,27 @@ def _rendered_samples(build: Path, count: int) -> list[Sample]:
 def train(arguments: argparse.Namespace) -> nn.Module:
     """Learn from home, street and rendered garments, seen through the trained segment and keypoints stages."""
     seed_everything(arguments.seed)
-    looker = Looker(arguments.build)
+    looker = Looker(arguments.build, arguments.repository)
     rng = np.random.default_rng(arguments.seed)
-    items = looker.look(_balanced(_item_samples(arguments.data, "train", arguments.build), rng))
+    items = looker.look(_item_samples(arguments.data, "train", arguments.build))
     street = _street_samples(arguments.data, "train")
     worn = looker.look([street[i] for i in rng.permutation(len(street))[:3500]])
-    drawn = looker.look(_rendered_samples(arguments.build, 800))
+    drawn = looker.look(_rendered_samples(arguments.build, 1000))
     pairs = [replace(a, other=b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)]
     judged = looker.look(_item_samples(arguments.data, "public_test", arguments.build))
-    plan = Plan(epochs=arguments.epochs or 9, batch=32, trunk_rate=3e-4, head_rate=1e-3, average=0.995, decay=0.04)
+    # What has learnt before must not be thrown about.
+    trunk_rate, head_rate = (3e-4, 1e-3) if arguments.start is None else (2e-4, 6e-4)
+    plan = Plan(
+        epochs=arguments.epochs or 9, batch=32, trunk_rate=trunk_rate, head_rate=head_rate, average=0.997, decay=0.04
+    )
     garments = items + worn + pairs
-    loader = make_loader(Views(garments, size=_SIZE), batch=plan.batch, shuffle=True)
-    model = start_from(TrainedEmbedder(size=_SIZE), arguments.start)
+    loader = make_loader(Views(garments, size=SIZE), batch=plan.batch, shuffle=True)
+    model = start_from(TrainedEmbedder(size=SIZE), arguments.start)
     folder = arguments.build / "train" / "embed"
     if not (folder / "last.pt").exists():
         model.settle(loader, most=1500)
-    model = fit(model, loader, _loss, lambda m: _judge(m, judged), plan=plan, folder=folder)
+    model = fit(model, loader, _loss, lambda m: _judge(m, judged), plan=plan, folder=folder, start=arguments.start)
     model.size = SIZE
     model.settle(make_loader(Views(garments, size=CROP_SIZE), batch=plan.batch, shuffle=True), most=_SETTLED)
     replace_average(model, folder / "last.pt")
     return model
-
-
-def _balanced(items: list[Sample], rng: np.random.Generator) -> list[Sample]:
-    """All of the rare labels, the common ones thinned: about 3,000 of the 3,700 home photos."""
-    by_label: dict[int, list[Sample]] = {}
-    for item in items:
-        by_label.setdefault(item.allowed[0], []).append(item)
-    return [
-        group[i] for group in by_label.values() for i in rng.permutation(len(group))[: max(400, int(0.7 * len(group)))]
-    ]

@@ -74,5 +74,6 @@ def train(arguments: argparse.Namespace) -> nn.Module:
         lambda m: _landmark_figures(m, loader),
         plan=plan,
         folder=arguments.build / "train" / "keypoints",
+        start=arguments.start,
         evaluate_every=2,
     )

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,11 +20,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lookalike_export.graph_weights import load_graph, renew_statistics
+
 __all__ = ["Plan", "device", "fit", "load_weights", "make_loader", "replace_average", "seed_everything", "start_from"]
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 Figures = dict[str, float]
+_RENEWING = 20  # batches; statistics of some hundred pictures hardly move any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,13 @@ def load_weights(model: M, path: Path) -> M:
 
 
 def start_from(model: M, checkpoint: Path | None) -> M:
-    """Take over the averaged weights of an earlier training that fit; None leaves the model as it is."""
+    """Take over the averaged weights of an earlier training, or those of an exported graph (`.onnx`), that fit.
+
+    None leaves the model as it is.
+    """
+    if checkpoint is not None and checkpoint.suffix == ".onnx":
+        print(f"started from the graph {checkpoint}", flush=True)
+        return load_graph(model, checkpoint)
     if checkpoint is not None:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
         missing, extra = model.load_state_dict(weights, strict=False)
@@ -195,12 +205,16 @@ def fit(
     plan: Plan,
     folder: Path,
     evaluate_every: int = 1,
+    start: Path | None = None,
 ) -> M:
     """Train, writing `last.pt`, `history.json` and `curve.png` into `folder` after each epoch; resumes by itself.
 
-    `loss` returns named terms that are summed. Returns the model with averaged weights.
+    `loss` returns named terms that are summed. `start` is what `start_from` filled the model with. Returns the model
+    with averaged weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if start is not None and start.suffix == ".onnx" and not (folder / "last.pt").exists():
+        renew_statistics(model, lambda batch: loss(model, batch), islice(loader, _RENEWING))
     model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(model, plan, steps=plan.epochs * len(loader), folder=folder)
     run.resume()

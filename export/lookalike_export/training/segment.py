@@ -62,5 +62,6 @@ def train(arguments: argparse.Namespace) -> nn.Module:
         lambda m: _mean_overlap(m, loader),
         plan=plan,
         folder=arguments.build / "train" / "segment",
+        start=arguments.start,
         evaluate_every=2,
     )

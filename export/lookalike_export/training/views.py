@@ -60,7 +60,7 @@ class Views(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng(int(torch.randint(0, 2**31, ())))
         sample = self.samples[index]
-        paint = int(rng.integers(2**31)) if sample.other is None and rng.random() < 0.4 else -1
+        paint = int(rng.integers(2**31)) if sample.other is None and rng.random() < 0.45 else -1
         if paint >= 0:
             sample = replace(sample, pattern=paint % len(PATTERNS))
         views = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from headers import declared_size
+from headers import declared_size, jpeg_scans
 from PIL import Image
 
 __all__ = ["DecodeError", "Limits", "decode", "letterbox"]
@@ -16,6 +16,8 @@ __all__ = ["DecodeError", "Limits", "decode", "letterbox"]
 # The grey of the padding around photos and crops; YOLO's letterbox made it the custom.
 GREY = 114
 _EXIF_ORIENTATION = 0x0112
+# Progressive JPEGs have 10 scans by custom; the largest picture may have this many, a smaller one more in proportion.
+_SCANS = 32
 
 
 class DecodeError(ValueError):
@@ -43,6 +45,9 @@ def decode(data: bytes, *, limits: Limits) -> npt.NDArray[np.uint8]:
     DecodeError: IMAGE_TOO_LARGE for too many bytes or pixels, IMAGE_UNREADABLE for whatever is no complete image.
     """
     kind = _check_declared(data, limits)
+    # A frame may be larger than the header declares, and Pillow allocates for it while it opens the image. What it only
+    # warns of, less than twice as many pixels, is refused below.
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_pixels(*image.size, limits)  # a GIF's first frame may be larger than its screen
@@ -53,7 +58,7 @@ def decode(data: bytes, *, limits: Limits) -> npt.NDArray[np.uint8]:
             orientation = _orientation(image)
     except (DecodeError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError("IMAGE_TOO_LARGE", "the image holds a frame larger than it declares") from error
     except Exception as error:  # Pillow's plugins raise all kinds of errors on hostile bytes
         raise DecodeError("IMAGE_UNREADABLE", f"the {kind} image is damaged or incomplete") from error
@@ -87,6 +92,8 @@ def _check_declared(data: bytes, limits: Limits) -> str:
     except ValueError as error:
         raise DecodeError("IMAGE_UNREADABLE", str(error)) from error
     _check_pixels(width, height, limits)
+    if kind == "JPEG" and jpeg_scans(data) * width * height > _SCANS * limits.max_pixels:
+        raise DecodeError("IMAGE_TOO_LARGE", "the JPEG goes over its pixels too many times; save it as a plain one")
     return kind
 
 

@@ -1,15 +1,18 @@
-"""Read the declared size of an encoded image from its first bytes, without decoding and without allocating."""
+"""Read from an encoded image how large it says it is, and how much work, without decoding and without allocating."""
 
 from __future__ import annotations
 
+import re
 import struct
 
-__all__ = ["declared_size"]
+__all__ = ["declared_size", "jpeg_scans"]
 
 # Start-of-frame markers of JPEG; C4, C8 and CC lie in the same range but are Huffman tables, a reserved
 # extension and arithmetic conditioning.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
+# What ends coded data: neither a stuffed byte nor a restart, which belong to it.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 def declared_size(data: bytes) -> tuple[str, int, int]:
@@ -30,6 +33,19 @@ def declared_size(data: bytes) -> tuple[str, int, int]:
     except (struct.error, IndexError) as error:
         raise ValueError("the image ends inside its header") from error
     raise ValueError("not a JPEG, PNG, WebP or GIF image")
+
+
+def jpeg_scans(data: bytes) -> int:
+    """How often the decoder goes over the whole picture; a scan of a large one may take no more than 30 bytes."""
+    scans, at = 0, 2
+    while found := _MARKER.search(data, at):
+        marker, at = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        # Whatever a segment holds is no marker.
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:

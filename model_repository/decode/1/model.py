@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from typing import Any
 
 import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from confinement import deny_network_and_processes, limit_memory, limit_time
 from decoding import DecodeError, Limits, decode, letterbox
-from PIL import Image
 
 # Triton's Python API brings no types.
 Request = Any
 Response = Any
+
+_GPU = "/dev/nvidiactl"
 
 
 class TritonPythonModel:
@@ -28,11 +31,25 @@ class TritonPythonModel:
             max_bytes=values["max_bytes"], max_pixels=values["max_pixels"], longest_side=values["longest_side"]
         )
         self._letterbox_size = values["letterbox_size"]
-        # Our own limit is judged before Pillow opens anything; its default would warn below a larger setting.
-        Image.MAX_IMAGE_PIXELS = None
         # Pillow warns of every damaged tag; anybody could fill the log with them.
         warnings.simplefilter("ignore")
         cv2.setNumThreads(1)
+        self._cpu_seconds = values.get("cpu_seconds", 0)
+        # CUDA maps far more than it uses, and Triton may use it in this process, too.
+        self._confine(0 if os.path.exists(_GPU) else values.get("memory_mebibytes", 0))
+
+    def _confine(self, memory_mebibytes: int) -> None:
+        """Give up what decoding does not need. What the machine does not allow is said, and no reason not to serve."""
+        for what, give_up in (
+            ("network and processes", deny_network_and_processes),
+            ("memory", lambda: limit_memory(memory_mebibytes)),
+            ("time", lambda: limit_time(self._cpu_seconds)),
+        ):
+            try:
+                give_up()
+            except (OSError, ValueError) as error:
+                self._cpu_seconds = 0 if what == "time" else self._cpu_seconds
+                pb_utils.Logger.log_warn(f"decode runs without its bound on {what}: {error}")
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer each request alone: a broken photo fails only its own sender."""
@@ -48,6 +65,7 @@ class TritonPythonModel:
             return _failure("decode failed", pb_utils.TritonError.INTERNAL)
 
     def _decoded(self, request: Request) -> Response:
+        limit_time(self._cpu_seconds)
         image = pb_utils.get_input_tensor_by_name(request, "image").as_numpy()
         pixels = decode(image.tobytes(), limits=self._limits)
         square, frame = letterbox(pixels, size=self._letterbox_size)
