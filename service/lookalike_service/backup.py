@@ -28,6 +28,8 @@ FORMAT: Final = "lookalike-backup-1"
 MANIFEST: Final = "manifest.json"
 # The outbox is left out: a restore writes its own, for everything.
 SAVED: Final = ("products", "images", "views")
+# Tables of before have it not, nor have backups of them. A restored catalog is served with the version that it had.
+SAVED_IF_THERE: Final = ("embedding_versions",)
 BATCH: Final = 1000
 PHOTOGRAPHS_AT_ONCE: Final = 16
 
@@ -101,7 +103,8 @@ class Backup:
             version = await connection.run_sync(version_in)
             if version is None:
                 raise StartupError("the database holds no catalog; check LOOKALIKE_DATABASE_URL")
-            for name in SAVED:
+            has = await connection.run_sync(lambda here: set(inspect(here).get_table_names()))
+            for name in (*SAVED, *(name for name in SAVED_IF_THERE if name in has)):
                 table = await connection.run_sync(_table, name)
                 result = await connection.stream(select(table).order_by(*table.primary_key))
                 with gzip.open(self._rows_of(name), "wt", encoding="utf-8", compresslevel=1) as file:
@@ -137,7 +140,8 @@ class Backup:
             manifest = json.loads(path.read_text())
             if manifest["format"] != FORMAT:
                 raise StartupError(f"{path} is of format {manifest['format']}, and this program reads {FORMAT}")
-            return str(manifest["version"]), {name: int(manifest["rows"][name]) for name in SAVED}
+            names = (*SAVED, *(name for name in SAVED_IF_THERE if name in manifest["rows"]))
+            return str(manifest["version"]), {name: int(manifest["rows"][name]) for name in names}
         except (ValueError, KeyError, TypeError) as error:
             raise StartupError(f"{path} is damaged") from error
 

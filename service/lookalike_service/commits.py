@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lookalike_service.errors import LookalikeError
@@ -74,7 +74,7 @@ async def _alone(connection: AsyncConnection, work: Work) -> Any:  # noqa: ANN40
     return outcome
 
 
-def prepare_sqlite(engine: AsyncEngine) -> None:
+def prepare_sqlite(engine: Engine) -> None:
     """Make SQLite durable, let readers pass the writer, and leave BEGIN to us, without which savepoints are none."""
 
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - whatever the driver has
@@ -87,5 +87,5 @@ def prepare_sqlite(engine: AsyncEngine) -> None:
     def begun(connection: Any) -> None:  # noqa: ANN401
         connection.exec_driver_sql("BEGIN")
 
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", begun)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)

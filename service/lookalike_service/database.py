@@ -61,6 +61,8 @@ def make_engine(options: DatabaseOptions) -> AsyncEngine:
         return create_async_engine(
             url,
             pool_pre_ping=True,
+            # An error's text goes into the log; what the statement was about stays out of it.
+            hide_parameters=True,
             pool_size=options.connections,
             max_overflow=0,
             pool_timeout=options.pool_seconds,
@@ -102,8 +104,10 @@ def _sqlite(url: URL, options: DatabaseOptions) -> AsyncEngine:
         if not os.access(folder, os.W_OK):
             raise _cannot_open(f"{folder} is not there or not ours to write")
     pool = {"pool_size": max(2, options.connections), "max_overflow": 0, "pool_timeout": options.pool_seconds}
-    engine = create_async_engine(url, **(pool if url.database not in (None, "", ":memory:") else {}))
-    prepare_sqlite(engine)
+    engine = create_async_engine(
+        url, hide_parameters=True, **(pool if url.database not in (None, "", ":memory:") else {})
+    )
+    prepare_sqlite(engine.sync_engine)
     return engine
 
 

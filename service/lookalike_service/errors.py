@@ -17,10 +17,10 @@ LookalikeError                 code                  reason
 ├── ModelUnavailable           UNAVAILABLE           MODEL_UNAVAILABLE (with RetryInfo)
 ├── IndexUnavailable           UNAVAILABLE           INDEX_UNAVAILABLE (with RetryInfo)
 ├── StoreUnavailable           UNAVAILABLE           STORE_UNAVAILABLE (with RetryInfo)
+├── VersionsOutdated           UNAVAILABLE           VERSIONS_OUTDATED (with RetryInfo)
 ├── CredentialsInvalid         UNAUTHENTICATED       CREDENTIALS_INVALID
 ├── PermissionDenied           PERMISSION_DENIED     PERMISSION_DENIED
-├── DeadlineExceeded           DEADLINE_EXCEEDED     DEADLINE_EXCEEDED
-└── NotImplementedYet          UNIMPLEMENTED         NOT_IMPLEMENTED
+└── DeadlineExceeded           DEADLINE_EXCEEDED     DEADLINE_EXCEEDED
 
 StartupError                   never reaches a caller: the process says it and ends
 """
@@ -43,7 +43,6 @@ __all__ = [
     "IndexUnavailable",
     "LookalikeError",
     "ModelUnavailable",
-    "NotImplementedYet",
     "Overloaded",
     "PageTokenInvalid",
     "PermissionDenied",
@@ -55,6 +54,7 @@ __all__ = [
     "RevisionOutdated",
     "StartupError",
     "StoreUnavailable",
+    "VersionsOutdated",
 ]
 
 
@@ -170,6 +170,14 @@ class RevisionOutdated(LookalikeError):
     reason = "REVISION_OUTDATED"
 
 
+class VersionsOutdated(LookalikeError):
+    """The embedding versions of the catalog changed while a product was written; the gateway itself tries again."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "VERSIONS_OUTDATED"
+    default_retry_after = 1.0
+
+
 class Overloaded(LookalikeError):
     """No permit within the bound, or Triton's queue is full; trying again a little later helps."""
 
@@ -228,10 +236,3 @@ class DeadlineExceeded(LookalikeError):
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
-
-
-class NotImplementedYet(LookalikeError):
-    """The contract has it, this version has not."""
-
-    code = grpc.StatusCode.UNIMPLEMENTED
-    reason = "NOT_IMPLEMENTED"

@@ -12,9 +12,11 @@ from typing import Final
 import numpy as np
 
 from lookalike_service.admission import Deadline
+from lookalike_service.callers import caller
 from lookalike_service.errors import LookalikeError, Overloaded, RequestInvalid
 from lookalike_service.model import Found, Garment, GarmentFinder, Hint, Looks, Product, ProductImage, View
 from lookalike_service.ports import ImageStore
+from lookalike_service.turns import Turns
 
 __all__ = ["Viewer", "chosen", "coarse", "looks", "looks_of", "view_id"]
 
@@ -77,6 +79,8 @@ class Viewer:
     def __init__(self, finder: GarmentFinder, images: ImageStore) -> None:
         """`images` has what a write did not bring along."""
         self._finder = finder
+        # However many products stream in, a place is left for whoever searches.
+        self._places = Turns(max(1, finder.capacity - 1))
         self._images = images
 
     async def views(
@@ -121,7 +125,8 @@ class Viewer:
         while True:
             try:
                 regions = [hint.box] if hint and hint.box else []
-                return await self._finder.find(content, regions=regions, timeout=deadline.remaining())
+                async with self._places.held(caller.get().name):
+                    return await self._finder.find(content, regions=regions, timeout=deadline.remaining())
             except Overloaded:
                 # An import holds its sender back instead of failing; searches come first.
                 if not patient or deadline.remaining() < 2 * pause:

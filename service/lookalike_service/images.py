@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lookalike_service.errors import StartupError, StoreUnavailable
 
-__all__ = ["Images"]
+__all__ = ["Images", "write_whole"]
 
 
 class Images:
@@ -32,6 +32,7 @@ class Images:
                 f"the image store {url!r} cannot be used ({error}); set LOOKALIKE_IMAGES_URL to a folder that can be "
                 "written, and install the fsspec package of any other kind of place"
             ) from error
+        self.url = str(self._files.unstrip_protocol(self._root))
 
     async def put(self, content: bytes) -> str:
         """Store the bytes durably and return their SHA-256 in hexadecimal. Raises StoreUnavailable."""
@@ -53,26 +54,11 @@ class Images:
             if self._files.exists(path):
                 return sha256
             self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            # Other readers must never see half a file; a bucket writes whole objects anyway.
-            part = f"{path}.{secrets.token_hex(8)}.part"
-            try:
-                with self._files.open(part, "wb") as file:
-                    file.write(content)
-                    if isinstance(self._files, LocalFileSystem):
-                        file.flush()
-                        os.fsync(file.fileno())
-                self._files.mv(part, path)
-            except OSError:
-                self._discard(part)
-                raise
+            write_whole(self._files, path, content)
         except OSError as error:
             why = "its disk is full" if error.errno == errno.ENOSPC else "is its disk full or read-only?"
             raise StoreUnavailable(f"the image store cannot be written; {why}") from error
         return sha256
-
-    def _discard(self, part: str) -> None:
-        with contextlib.suppress(OSError):
-            self._files.rm_file(part)
 
     def _get(self, sha256: str) -> bytes | None:
         try:
@@ -82,3 +68,20 @@ class Images:
         except OSError as error:
             raise StoreUnavailable("the image store cannot be read") from error
         return bytes(content)
+
+
+def write_whole(files: Any, path: str, content: bytes) -> None:  # noqa: ANN401 - a file system of fsspec, untyped
+    """Write a file durably; other readers see all of it or nothing. Its folder must exist. Raises OSError."""
+    # A bucket writes whole objects anyway.
+    part = f"{path}.{secrets.token_hex(8)}.part"
+    try:
+        with files.open(part, "wb") as file:
+            file.write(content)
+            if isinstance(files, LocalFileSystem):
+                file.flush()
+                os.fsync(file.fileno())
+        files.mv(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            files.rm_file(part)
+        raise

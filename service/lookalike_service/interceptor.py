@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from lookalike_service.errors import LookalikeError
 
-__all__ = ["DOMAIN", "ErrorInterceptor", "describe", "status_of"]
+__all__ = ["DOMAIN", "Behavior", "Context", "ErrorInterceptor", "describe", "rewrapped", "status_of"]
 
 DOMAIN = "lookalike"
 # gRPC refuses response metadata above 8 KiB; the sentence travels in it three times, once percent-encoded.
@@ -69,19 +69,22 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:  # noqa: ANN401 - grpc.RpcMethodHandler, whose fields grpc's own types do not know
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
         method = str(handler_call_details.method)
-        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
-            behavior = getattr(handler, kind)
-            if behavior is not None:
-                make = getattr(grpc, f"{kind}_rpc_method_handler")
-                return make(
-                    _guarded(behavior, method=method),
-                    request_deserializer=handler.request_deserializer,
-                    response_serializer=handler.response_serializer,
-                )
-        return handler
+        return rewrapped(handler, lambda behavior: _guarded(behavior, method=method))
+
+
+def rewrapped(handler: Any, wrap: Callable[[Behavior], Behavior]) -> Any:  # noqa: ANN401 - as `intercept_service`
+    """The same handler, of whichever of the four kinds, with its behavior wrapped; None stays None."""
+    for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+        behavior = getattr(handler, kind, None)
+        if behavior is not None:
+            make = getattr(grpc, f"{kind}_rpc_method_handler")
+            return make(
+                wrap(behavior),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+    return handler
 
 
 def _guarded(behavior: Behavior, *, method: str) -> Behavior:
@@ -109,5 +112,6 @@ def _guarded(behavior: Behavior, *, method: str) -> Behavior:
 
 
 async def _abort(context: Context, error: Exception, *, method: str) -> None:
-    status = status_of(describe(error, doing=method))
-    await context.abort_with_status(rpc_status.to_status(status))
+    status = rpc_status.to_status(status_of(describe(error, doing=method)))
+    # The status' own metadata would take the place of what was set until now.
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *context.trailing_metadata()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,8 +22,13 @@ from lookalike_service.projection import Projection
 from lookalike_service.settings import Settings
 from lookalike_service.store import SqlStore
 from lookalike_service.verify import Report, Verifier
+from lookalike_service.version_records import SqlVersions
+from lookalike_service.versions import Shelf
 
-__all__ = ["backup", "migrate", "restore", "verify"]
+if TYPE_CHECKING:
+    from lookalike_service import duplicates as found
+
+__all__ = ["backup", "duplicates", "migrate", "restore", "verify"]
 
 
 async def migrate(settings: Settings) -> str:
@@ -69,42 +76,99 @@ async def verify(settings: Settings, catalogs: Sequence[str], *, repair: bool) -
 
     Raises StartupError when either cannot be reached, or fails on the way.
     """
-    unknown = set(catalogs) - set(settings.catalogs)
-    if unknown:
-        raise StartupError(f"there is no catalog {', '.join(sorted(unknown))}; LOOKALIKE_CATALOGS names those that are")
+    _check_known(settings, catalogs)
     async with AsyncExitStack() as stack:
-        store = SqlStore(
-            await open_database(database_options(settings), timeout=settings.startup_seconds),
-            seconds=settings.database_seconds,
-        )
-        stack.push_async_callback(store.close)
+        store = await _store(settings, stack)
         try:
             return await _verified(settings, store, catalogs or settings.catalogs, stack, repair=repair)
         except LookalikeError as error:
             raise StartupError(f"{error.message}; what was compared until then is as it was, or repaired") from error
 
 
+async def duplicates(
+    settings: Settings, catalogs: Sequence[str], *, memory: Path, mirrored: bool, workers: int
+) -> list[found.Report]:
+    """Find the same picture under two products of these catalogs, or of all; `memory` keeps what was looked at.
+
+    Raises StartupError when database, image store or memory fail, or OpenCV is not installed.
+    """
+    _check_known(settings, catalogs)
+    if not importlib.util.find_spec("cv2"):
+        raise StartupError("looking for duplicates needs OpenCV: pip install 'lookalike[duplicates]'")
+    from lookalike_service.duplicates import DuplicateFinder, Notebook
+
+    async with AsyncExitStack() as stack:
+        store, images = await _store(settings, stack), Images(settings.images_url)
+        notebook = Notebook(memory)
+        stack.callback(notebook.close)
+        finder = DuplicateFinder(store=store, images=images, notebook=notebook, workers=workers)
+        try:
+            return [await finder.find(catalog, mirrored=mirrored) for catalog in catalogs or settings.catalogs]
+        except LookalikeError as error:
+            raise StartupError(
+                f"{error.message}; what was looked at until then is in {memory}, run it again"
+            ) from error
+
+
+def _check_known(settings: Settings, catalogs: Sequence[str]) -> None:
+    unknown = set(catalogs) - set(settings.catalogs)
+    if unknown:
+        raise StartupError(f"there is no catalog {', '.join(sorted(unknown))}; LOOKALIKE_CATALOGS names those that are")
+
+
+async def _store(settings: Settings, stack: AsyncExitStack) -> SqlStore:
+    engine = await open_database(database_options(settings), timeout=settings.startup_seconds)
+    store = SqlStore(engine, seconds=settings.database_seconds)
+    stack.push_async_callback(store.close)
+    return store
+
+
 async def _verified(
     settings: Settings, store: SqlStore, catalogs: Sequence[str], stack: AsyncExitStack, *, repair: bool
 ) -> list[Report]:
-    version = settings.embedding_version
-    dimension = await _dimension(store, catalogs, version)
+    """Every version that a catalog has whole; the one of the settings where nothing else is written down."""
+    records = await SqlVersions(store).all()
+    versions = {
+        catalog: [each.version for each in records.get(catalog, ()) if each.state.complete]
+        or [settings.embedding_version]
+        for catalog in settings.catalogs
+    }
+    indexes = {
+        version: await _index(settings, store, version, stack)
+        for version in sorted({each for found in versions.values() for each in found})
+    }
+    for catalog, found in versions.items():
+        for version in found:
+            await indexes[version].prepare(catalog)
+    shelves = {catalog: [Shelf(version, indexes[version]) for version in found] for catalog, found in versions.items()}
+
+    def shelves_of(catalog: str) -> list[Shelf]:
+        if catalog not in shelves:
+            raise StartupError(f"changes of catalog {catalog} wait for the index, but LOOKALIKE_CATALOGS lacks it")
+        return shelves[catalog]
+
+    projection = Projection(shelves=shelves_of, store=store)
+    if repair:
+        await projection.replay()
+    reports = []
+    for catalog in catalogs:
+        for shelf in shelves[catalog]:
+            verifier = Verifier(index=shelf.index, store=store, projection=projection, embedding_version=shelf.version)
+            report = await verifier.verify(catalog, repair=repair)
+            report.version = shelf.version if len(shelves[catalog]) > 1 else 0
+            reports.append(report)
+    return reports
+
+
+async def _index(settings: Settings, store: SqlStore, version: int, stack: AsyncExitStack) -> MilvusIndex:
+    dimension = await _dimension(store, settings.catalogs, version)
     if not dimension:
         raise StartupError(f"the database holds no vector of embedding version {version}, so nothing can be compared")
     index = await MilvusIndex.connect(
-        milvus_options(settings),
-        embedding_version=version,
-        dimension=dimension,
-        timeout=settings.startup_seconds,
+        milvus_options(settings), embedding_version=version, dimension=dimension, timeout=settings.startup_seconds
     )
     stack.push_async_callback(index.close)
-    for catalog in catalogs:
-        await index.prepare(catalog)
-    projection = Projection(index=index, store=store, embedding_version=version)
-    if repair:
-        await projection.replay()
-    verifier = Verifier(index=index, store=store, projection=projection, embedding_version=version)
-    return [await verifier.verify(catalog, repair=repair) for catalog in catalogs]
+    return index
 
 
 async def _dimension(store: SqlStore, catalogs: Sequence[str], version: int) -> int:

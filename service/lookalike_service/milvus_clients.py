@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +16,26 @@ from urllib.parse import urlsplit
 import grpc
 from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
 
-from lookalike_service.errors import StartupError
+from lookalike_service.errors import IndexUnavailable, StartupError
 
-__all__ = ["FAILURES", "MilvusOptions", "connected", "searcher"]
+__all__ = ["FAILURES", "MilvusOptions", "connected", "failing_clearly", "not_loaded", "reason", "said", "searcher"]
 
+logger = logging.getLogger(__name__)
+
+# What a server says when a disk, memory or a quota is full; Lite says what the operating system does.
+_NO_ROOM: Final = re.compile(r"quota exceeded|limit exceeded|quota exhausted|no space left|disk is full", re.IGNORECASE)
 FAILURES: Final = (MilvusException, grpc.RpcError, OSError, ValueError)
 REFUSALS: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+# CollectionNotLoaded of Milvus and of Lite.
+NOT_LOADED: Final = (101,)
+# Milvus that was away is found again within seconds of its return, not within gRPC's two minutes.
+CHANNEL: Final = {
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 2_000,
+    "grpc.max_reconnect_backoff_ms": 2_000,
+}
 DEEPEST: Final = 8
+LONGEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,7 @@ class MilvusOptions:
     client_key: str = ""
     server_name: str = ""
     clients: int = 1
+    calls: int = 2
     index_kind: str = "HNSW"
     links: int = 16
     build_width: int = 200
@@ -77,6 +95,33 @@ def searcher(options: MilvusOptions) -> Any:  # noqa: ANN401
     return AsyncMilvusClient(options.uri, timeout=options.call_seconds, **_arguments(options))
 
 
+def said(error: BaseException) -> str:
+    """What Milvus said, for a log: without the filter that it may quote, and without gRPC's pages."""
+    return re.sub(r"expression.*", "expression ...", " ".join(str(error).split()), flags=re.IGNORECASE)[:LONGEST]
+
+
+def reason(error: BaseException) -> str:
+    """Why the index fails, as far as a caller should know."""
+    if _NO_ROOM.search(str(error)):
+        return "the index takes no more: it has no space left, or its quota is used up"
+    return "the index does not answer"
+
+
+@contextmanager
+def failing_clearly(name: str, what: str) -> Iterator[None]:
+    """Say what could not be done with a collection when a block fails. Raises IndexUnavailable."""
+    try:
+        yield
+    except FAILURES as error:
+        logger.warning("Milvus failed: %s", said(error))
+        raise IndexUnavailable(f"the collection {name} {what}") from error
+
+
+def not_loaded(error: BaseException) -> bool:
+    """Whether the collection is there, but not in memory: Lite forgets that over a restart."""
+    return isinstance(error, MilvusException) and error.code in NOT_LOADED
+
+
 def _attempt(options: MilvusOptions, seconds: float) -> Any:  # noqa: ANN401
     client = MilvusClient(options.uri, timeout=seconds, **_arguments(options))
     try:
@@ -100,7 +145,7 @@ def _refused(error: BaseException) -> bool:
 
 def _arguments(options: MilvusOptions) -> dict[str, Any]:
     # Shared channels are told apart by address and token only: a plain client could be given one with TLS.
-    arguments: dict[str, Any] = {"token": options.token, "dedicated": True}
+    arguments: dict[str, Any] = {"token": options.token, "dedicated": True, "grpc_options": CHANNEL}
     if options.client_certificate:
         arguments |= {
             "ca_pem_path": options.ca_certificate,

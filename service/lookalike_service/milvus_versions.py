@@ -11,14 +11,14 @@ from lookalike_service.errors import StartupError
 __all__ = ["INDEX_KINDS", "VERSIONS", "Abilities", "abilities_of"]
 
 _EVERYWHERE: Final = frozenset({"HNSW", "IVF_FLAT", "IVF_SQ8", "FLAT", "AUTOINDEX"})
-INDEX_KINDS: Final = _EVERYWHERE | {"HNSW_SQ"}
+INDEX_KINDS: Final = _EVERYWHERE | {"HNSW_SQ", "IVF_RABITQ"}
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """One row of the table.
 
-    The index reads `kinds` and `nested_parameters`. It does without all that follows them, so that one way serves
+    The index reads `kinds` to `filters_within_width`. It does without all that follows them, so that one way serves
     every version: it groups hits by product itself, rewrites whole rows, has no partition key, never inserts, ignores
     what a delete answers, and makes collections with the synchronous client.
     """
@@ -30,6 +30,8 @@ class Abilities:
     """The kinds of index that it builds."""
     nested_parameters: bool
     """Whether it reads an index's parameters only from a `params` among them."""
+    filters_within_width: bool
+    """Whether HNSW filters only what it has found within `ef`; others look on until enough has passed."""
     grouping: bool
     """Whether a search keeps to `group_by_field`; those that do not ignore it without an error."""
     partial_update: bool
@@ -48,8 +50,9 @@ VERSIONS: Final = (
     Abilities(
         name="Milvus Lite 3.2",
         measured=True,
-        kinds=INDEX_KINDS,
+        kinds=_EVERYWHERE | {"HNSW_SQ"},
         nested_parameters=True,
+        filters_within_width=True,
         grouping=True,
         partial_update=True,
         partition_key_upsert=True,
@@ -62,6 +65,7 @@ VERSIONS: Final = (
         measured=True,
         kinds=_EVERYWHERE,
         nested_parameters=False,
+        filters_within_width=False,
         grouping=False,
         partial_update=False,
         partition_key_upsert=False,
@@ -74,6 +78,7 @@ VERSIONS: Final = (
         measured=False,
         kinds=_EVERYWHERE,
         nested_parameters=False,
+        filters_within_width=False,
         grouping=True,
         partial_update=False,
         partition_key_upsert=True,
@@ -86,6 +91,7 @@ VERSIONS: Final = (
         measured=False,
         kinds=INDEX_KINDS,
         nested_parameters=False,
+        filters_within_width=False,
         grouping=True,
         partial_update=True,
         partition_key_upsert=True,

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,8 @@ __all__ = [
 Attribute = str | float | bool
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+# Boxes and labels are made by the hundred for each photo; named tuples cost a third of frozen dataclasses.
+class Box(NamedTuple):
     """A rectangle on the upright photo; coordinates 0..1, origin at the top left, x0 < x1 and y0 < y1."""
 
     x0: float
@@ -46,8 +46,7 @@ class Box:
     y1: float
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """One entry of a vocabulary with its probability (or, for colours, its share of the garment)."""
 
     name: str
@@ -89,8 +88,9 @@ class Garment:
     """One garment of a photo, described by the ensemble.
 
     `category` is the coarse part of the likeliest category, decided by summed probability; `categories` lists
-    the full names, likeliest first. `landmarks` is (8, 3) float32: x, y on the upright photo and visibility.
-    `mask` is (m, m) uint8, 0..255, over `crop_box`. `embedding` is (d,) float32 of unit length.
+    the full names, likeliest first; what has less than a hundredth is left out there, in `patterns` and in
+    `materials`. `landmarks` is (8, 3) float32: x, y on the upright photo and visibility. `mask` is (m, m) uint8,
+    0..255, over `crop_box`. `embedding` is (d,) float32 of unit length.
     """
 
     box: Box
@@ -123,6 +123,12 @@ class GarmentFinder(Protocol):
     embedding_version: int
     embedding_size: int
     vocabularies: Vocabularies
+    capacity: int
+    """How many photos at once keep the models busy; more would only wait for each other."""
+    answered: float
+    """When the models last answered (time.monotonic); 0 before they did."""
+    failed: float
+    """When they last could not be reached or could not work; 0 while that never happened."""
 
     async def find(
         self,
@@ -138,6 +144,10 @@ class GarmentFinder(Protocol):
         Zeros mean the ensemble's defaults. Raises ImageUnreadable, ImageTooLarge, RegionInvalid, Overloaded,
         ModelUnavailable, DeadlineExceeded (see errors.py).
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections, once what is under way is over."""
         ...
 
 
@@ -233,9 +243,7 @@ class Match:
 
     product_id: str
     score: float
-    image_sha256: str
-    box: Box
-    category: str
+    view_id: str
     revision: int
 
 

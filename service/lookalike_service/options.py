@@ -34,6 +34,7 @@ def milvus_options(settings: Settings) -> MilvusOptions:
         client_key=settings.milvus_client_key,
         server_name=settings.milvus_server_name,
         clients=settings.milvus_clients,
+        calls=settings.milvus_calls,
         index_kind=settings.index_kind,
         links=settings.index_links,
         build_width=settings.index_build_width,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike_service.filter import Node
-from lookalike_service.model import Entry, IndexedView, Pending, Product, Ranking
+from lookalike_service.model import Entry, IndexedView, Pending, Product, Ranking, View
 
-__all__ = ["ImageStore", "Index", "Store"]
+__all__ = ["ImageStore", "Index", "Store", "VersionedIndex"]
 
 
 class Index(Protocol):
@@ -63,6 +63,18 @@ class Index(Protocol):
         ...
 
 
+class VersionedIndex(Index, Protocol):
+    """An Index that takes the place of another version's, and leaves it."""
+
+    async def point(self, catalog: str) -> None:
+        """Let the catalog's public name mean this version's collection. Raises IndexUnavailable."""
+        ...
+
+    async def drop(self, catalog: str) -> None:
+        """Throw this version's collection away. Raises IndexUnavailable, StartupError while it is the public one."""
+        ...
+
+
 class Store(Protocol):
     """The catalog of record. Every method raises StoreUnavailable."""
 
@@ -75,6 +87,15 @@ class Store(Protocol):
         """
         ...
 
+    async def shown(
+        self, catalog: str, views: Mapping[str, str], *, embedding_version: int
+    ) -> dict[str, tuple[Product, View]]:
+        """Read what is shown of `views`, whose ids come with their products': both, and neither's vectors.
+
+        By the views' ids; what is gone is left out.
+        """
+        ...
+
     async def page(
         self,
         catalog: str,
@@ -83,9 +104,13 @@ class Store(Protocol):
         until: str | None = None,
         limit: int = 50,
         filter: Node | None = None,
+        embedding_version: int = 0,
         views: bool = False,
     ) -> list[Product]:
-        """List products in the order of their ids, beginning behind `after` and ending with `until`."""
+        """List products in the order of their ids, beginning behind `after` and ending with `until`.
+
+        The filter looks at the views of that embedding version, of 0 at those of all.
+        """
         ...
 
     async def stretch(self, catalog: str, *, after: str, rows: int) -> str | None:
@@ -99,7 +124,7 @@ class Store(Protocol):
 
         `expected_deleted` replaces what a deleted product left, and `product` may be just that. With `pending` an
         outbox entry is committed along and returned. Raises RevisionOutdated when what is stored has another revision
-        than expected.
+        than expected, VersionsOutdated when the views are not of the embedding versions that the catalog has.
         """
         ...
 
@@ -110,8 +135,8 @@ class Store(Protocol):
         """
         ...
 
-    async def pending(self, *, limit: int) -> list[Pending]:
-        """Read the oldest outbox entries."""
+    async def pending(self, *, limit: int, catalog: str = "") -> list[Pending]:
+        """Read the oldest outbox entries, of one catalog or of all."""
         ...
 
     async def settle(self, entries: Sequence[Pending]) -> None:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from lookalike_service import metrics
 from lookalike_service.errors import LookalikeError
 from lookalike_service.model import Entry, Pending, Product
 from lookalike_service.ports import Index, Store
+from lookalike_service.versions import Shelf
 
-__all__ = ["Projection"]
+__all__ = ["Projection", "Shelves", "only"]
 
 logger = logging.getLogger(__name__)
+
+Shelves = Callable[[str], Sequence[Shelf]]
+"""The index of each embedding version that a catalog has."""
 
 MOST_PRODUCTS: Final = 512
 ROUNDS: Final = 10
 RETRY_SECONDS: Final = 1.0
+
+
+def only(version: int, index: Index) -> Shelves:
+    """One version and no other, whatever the catalog."""
+    return lambda _: [Shelf(version, index)]
 
 
 class Projection:
@@ -28,13 +38,15 @@ class Projection:
     write the same product, the one that ends last has the newest.
     """
 
-    def __init__(self, *, index: Index, store: Store, embedding_version: int) -> None:
-        self._index = index
+    def __init__(self, *, shelves: Shelves, store: Store) -> None:
+        self._shelves = shelves
         self._store = store
-        self._version = embedding_version
         self._queue: asyncio.Queue[tuple[Pending, asyncio.Future[None]]] = asyncio.Queue()
         self._behind: dict[tuple[str, str], Pending] = {}
+        # Views that were sent for a product; a write that failed may have reached the index all the same.
+        self._sent: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
+        metrics.watch_outbox(lambda: self._queue.qsize() + len(self._behind))
 
     async def start(self) -> None:
         """Replay what an earlier process left, then go to work. Raises IndexUnavailable, StoreUnavailable."""
@@ -51,11 +63,11 @@ class Projection:
         while not self._queue.empty():
             self._queue.get_nowait()[1].cancel()
 
-    async def replay(self) -> int:
-        """Apply the outbox until it is empty, and return how many entries there were."""
+    async def replay(self, catalog: str = "") -> int:
+        """Apply the outbox, of one catalog or of all, until it is empty; gives how many entries there were."""
         count = 0
-        while entries := await self._store.pending(limit=MOST_PRODUCTS):
-            await self._apply(entries)
+        while entries := await self._store.pending(limit=MOST_PRODUCTS, catalog=catalog):
+            await self.apply(entries)
             count += len(entries)
         return count
 
@@ -112,13 +124,14 @@ class Projection:
             await asyncio.sleep(RETRY_SECONDS)
             if self._behind:
                 try:
-                    await self._apply(list(self._behind.values()))
+                    await self.apply(list(self._behind.values()))
                 except LookalikeError as error:
                     logger.warning("%d changes wait for the index: %s", len(self._behind), error)
                 except Exception:
                     logger.exception("changes could not be brought to the index")
 
-    async def _apply(self, entries: Sequence[Pending]) -> None:
+    async def apply(self, entries: Sequence[Pending]) -> None:
+        """Bring these changes to the index and remove their entries. Raises IndexUnavailable, StoreUnavailable."""
         await self._bring(entries)
         if failure := await self._settle(entries):
             raise failure
@@ -138,13 +151,14 @@ class Projection:
         """
         for _ in range(ROUNDS):
             products = await self._store.products(catalog, list(outdated), views=True)
-            rows = [entry for product in products.values() for entry in self._entries(product)]
-            if rows:
-                await self._index.upsert(catalog, rows)
-            current = {entry.view.id for entry in rows}
-            stale = set().union(*outdated.values()) - current
-            if stale:
-                await self._index.delete(catalog, sorted(stale))
+            rows = [Entry(product, view) for product in products.values() for view in product.views]
+            former = set().union(*outdated.values(), *(self._sent[catalog, id] for id in outdated))
+            for entry in rows:
+                self._sent[catalog, entry.product.id].add(entry.view.id)
+            for shelf in self._shelves(catalog):
+                await _put(shelf, catalog, rows, former=former)
+            for id in outdated:
+                self._sent.pop((catalog, id), None)
             after = await self._store.products(catalog, list(outdated))
             outdated = {
                 id: {entry.view.id for entry in rows if entry.product.id == id}
@@ -155,8 +169,20 @@ class Projection:
                 return
         logger.warning("products of %s change faster than the index can follow", catalog)
 
-    def _entries(self, product: Product) -> list[Entry]:
-        return [Entry(product, view) for view in product.views if view.embedding_version == self._version]
+
+async def _put(shelf: Shelf, catalog: str, rows: Sequence[Entry], *, former: set[str]) -> None:
+    """Write the rows of the shelf's version, and delete those of the former views that are not among them."""
+    own = [entry for entry in rows if entry.view.embedding_version == shelf.version]
+    stale = former - {entry.view.id for entry in own}
+    try:
+        if own:
+            await shelf.index.upsert(catalog, own)
+        if stale:
+            await shelf.index.delete(catalog, sorted(stale))
+    except LookalikeError as error:
+        if shelf.needed:
+            raise
+        logger.warning("left to the filling of version %d: %s", shelf.version, error.message)
 
 
 def _revision(product: Product | None) -> int | None:

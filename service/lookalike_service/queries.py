@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from lookalike_service.model import Box, Garment, Looks, Product
+from lookalike_service.model import Box, Garment, Looks, Product, View
 from lookalike_service.telemetry import Timings
 
 __all__ = ["Analysis", "CategoryMode", "GarmentHits", "Hit", "Lookalikes", "PhotoQuery", "Region", "Seen", "Terms"]
@@ -54,17 +54,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product that looks like the query: cosine, and where on which image.
-
-    `looks` are those of the view that was found, read only when they count.
-    """
+    """A product that looks like the query: cosine, and the view that was found, without its vector."""
 
     product: Product
     score: float
-    image_sha256: str
-    box: Box
-    category: str
-    looks: Looks = field(default_factory=Looks)
+    view: View
 
 
 @dataclass(frozen=True, slots=True)

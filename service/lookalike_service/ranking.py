@@ -45,10 +45,13 @@ class Ranked:
 class Ranker:
     """Ranks products of record."""
 
-    def __init__(self, index: Index, store: Store, *, window: int, depth: int) -> None:
-        """`window` products at a time are ordered anew by category and looks; nothing is ranked below `depth`."""
+    def __init__(self, index: Index, store: Store, *, version: int, window: int, depth: int) -> None:
+        """`index` is that of an embedding version.
+
+        `window` products at a time are ordered anew by category and looks; nothing is ranked below `depth`."""
         self._index = index
         self._store = store
+        self._version = version
         self._window = window
         self._depth = depth
 
@@ -67,8 +70,8 @@ class Ranker:
 
         `filter` is that of the terms, read.
         """
-        mode, by_looks = terms.category_mode, any(terms.reranking)
-        anew = by_looks or mode is CategoryMode.PREFER
+        mode = terms.category_mode
+        anew = any(terms.reranking) or mode is CategoryMode.PREFER
         if anew:
             need = -(-need // self._window) * self._window
         limit = min(need, self._depth) + any(want.besides for want in wants)
@@ -76,10 +79,10 @@ class Ranker:
         for _ in range(WIDENINGS):
             with stopwatch.phase("search"):
                 rankings = await self._search(catalog, wants, limit=limit, filter=filter, mode=mode, deadline=deadline)
-            ids = sorted({match.product_id for ranking in rankings for match in ranking.matches})
-            products = await self._store.products(catalog, ids, views=by_looks)
+            views = {match.view_id: match.product_id for ranking in rankings for match in ranking.matches}
+            shown = await self._store.shown(catalog, views, embedding_version=self._version)
             ranked = [
-                _ranked(want, ranking, products, min_score=terms.min_score)
+                _ranked(want, ranking, shown, min_score=terms.min_score)
                 for want, ranking in zip(wants, rankings, strict=True)
             ]
             if all(len(each.hits) >= min(need, self._depth) or each.complete for each in ranked):
@@ -130,10 +133,10 @@ class Ranker:
         color_weight, pattern_weight = terms.reranking
 
         def place(hit: Hit) -> tuple[bool, float]:
-            if coarse(hit.category) != wanted:
+            if coarse(hit.view.category) != wanted:
                 # A colour tells one dress from another; a bag of that colour is not what was asked for.
                 return prefer, -hit.score
-            colors, pattern = agreement(want.looks, hit.looks)
+            colors, pattern = agreement(want.looks, looks_of(hit.view))
             return False, -(hit.score + color_weight * colors + pattern_weight * pattern)
 
         hits = [
@@ -169,28 +172,16 @@ def _merged(rankings: Sequence[Ranking]) -> Ranking:
     )
 
 
-def _ranked(want: Want, ranking: Ranking, products: Mapping[str, Product], *, min_score: float) -> Ranked:
+def _ranked(want: Want, ranking: Ranking, shown: Mapping[str, tuple[Product, View]], *, min_score: float) -> Ranked:
     """Drop what the catalog of record no longer has as the index saw it."""
     hits: list[Hit] = []
     for match in ranking.matches:
-        product = products.get(match.product_id)
-        if product is None or product.indexed_revision != match.revision or match.product_id == want.besides:
+        product, view = shown.get(match.view_id, (None, None))
+        if product is None or view is None or product.indexed_revision != match.revision:
+            continue
+        if product.id == want.besides:
             continue
         if min_score and match.score < min_score:
             return Ranked(tuple(hits), complete=True)
-        looks = _looks(product, match)
-        product = replace(product, views=()) if product.views else product
-        hits.append(Hit(product, match.score, match.image_sha256, match.box, match.category, looks))
+        hits.append(Hit(product, match.score, view))
     return Ranked(tuple(hits), complete=ranking.complete)
-
-
-def _looks(product: Product, match: Match) -> Looks:
-    """Those of the view that matched; one image may have several, by hints."""
-
-    def distance(view: View) -> float:
-        return abs(view.box.x0 - match.box.x0) + abs(view.box.y0 - match.box.y0)
-
-    candidates = [view for view in product.views if view.image_sha256 == match.image_sha256]
-    if not candidates:
-        return Looks()
-    return looks_of(min(candidates, key=distance))

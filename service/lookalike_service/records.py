@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,8 +35,8 @@ def product_row(product: Product) -> dict[str, Any]:
     }
 
 
-def product_of(row: Row[Any]) -> Product:
-    """The product of a row, still without its images and views."""
+def product_of(row: Row[Any], *, images: Iterable[Row[Any]] = (), views: Iterable[Row[Any]] = ()) -> Product:
+    """The product of a row and of the rows of its images and views."""
     return Product(
         catalog=row.catalog,
         id=row.id,
@@ -46,10 +47,12 @@ def product_of(row: Row[Any]) -> Product:
         available=row.available,
         uri=row.uri,
         attributes=row.attributes,
+        images=tuple(map(image_of, images)),
         revision=row.revision,
         indexed_revision=row.indexed_revision,
         create_time=_time(row.created),
         update_time=_time(row.updated),
+        views=tuple(map(view_of, views)),
         deleted=row.deleted,
     )
 
@@ -107,7 +110,7 @@ def view_of(row: Row[Any]) -> View:
         shares=tuple(row.shares),
         pattern=row.pattern,
         embedding_version=row.embedding_version,
-        embedding=np.frombuffer(row.embedding, dtype="<f2"),
+        embedding=np.frombuffer(row.embedding or b"", dtype="<f2"),
     )
 
 

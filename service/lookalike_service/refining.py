@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lookalike_service.model import Box, Garment
 
-__all__ = ["box_around_mask", "weighed_score", "without_doubles"]
+__all__ = ["boxes_around_masks", "weighed_score", "without_doubles"]
 
 _INSIDE = 102  # mask level, 0.4 of 255: thin straps count, haze does not
 _BEYOND = 0.1  # of the detected box: what lies further out is a neighbour's
@@ -24,35 +24,31 @@ _SAME = 0.6  # overlap of two boxes, drawn to their masks, that are one garment
 _DOUBT = 1e-4  # a class that the encoder finds impossible does not erase a detection
 
 
-def box_around_mask(mask: npt.NDArray[np.uint8], *, crop_box: Box, detected: Box) -> tuple[Box, float]:
-    """The box of the mask (m, m), which lies over `crop_box`, and the mean certainty 0..1 of the pixels inside.
+def boxes_around_masks(
+    masks: npt.NDArray[np.uint8], *, crop_boxes: npt.NDArray[np.float32], detected: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The boxes (k, 4) of masks (k, m, m) over `crop_boxes` (k, 4), and the mean certainty (k,), 0..1, of their pixels.
 
-    Pixels further out of the detected box than a tenth of its size are left aside. A mask that found next to
+    Pixels further out of a `detected` box (k, 4) than a tenth of its size are left aside. A mask that found next to
     nothing leaves the detected box, with certainty 0.
     """
-    side = mask.shape[0]
-    x = crop_box.x0 + (np.arange(side + 1) / side) * (crop_box.x1 - crop_box.x0)
-    y = crop_box.y0 + (np.arange(side + 1) / side) * (crop_box.y1 - crop_box.y0)
-    columns = _between(x, detected.x0, detected.x1)
-    rows = _between(y, detected.y0, detected.y1)
-    inside = (mask > _INSIDE) & rows[:, None] & columns[None, :]
-    count = int(inside.sum())
-    if count < _FEWEST:
-        return detected, 0.0
-    across, down = inside.any(axis=0).nonzero()[0], inside.any(axis=1).nonzero()[0]
-    box = Box(
-        max(float(x[across[0]]), 0.0),
-        max(float(y[down[0]]), 0.0),
-        min(float(x[across[-1] + 1]), 1.0),
-        min(float(y[down[-1] + 1]), 1.0),
-    )
-    return box, float(mask[inside].mean()) / 255
-
-
-def _between(edges: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.bool_]:
-    middle = (edges[:-1] + edges[1:]) / 2
-    beyond = _BEYOND * (high - low)
-    return (middle > low - beyond) & (middle < high + beyond)
+    count, side = masks.shape[:2]
+    crops, found = crop_boxes.astype(np.float64), detected.astype(np.float64)
+    # (k, 2, m + 1): where the columns, and the rows, of each mask begin and end on the photo.
+    edges = crops[:, :2, None] + np.linspace(0, 1, side + 1) * (crops[:, 2:] - crops[:, :2])[:, :, None]
+    beyond = _BEYOND * (found[:, 2:] - found[:, :2])
+    middles = (edges[..., :-1] + edges[..., 1:]) / 2
+    near = (middles > (found[:, :2] - beyond)[..., None]) & (middles < (found[:, 2:] + beyond)[..., None])
+    inside = (masks > _INSIDE) & near[:, 1, :, None] & near[:, 0, None, :]
+    pixels = inside.sum(axis=(1, 2))
+    certainty = np.where(inside, masks, 0).sum(axis=(1, 2)) / (255 * np.maximum(pixels, 1))
+    # (k, 2, m): which columns, and which rows, hold any of the garment.
+    held = np.stack((inside.any(axis=1), inside.any(axis=2)), axis=1)
+    first, last = held.argmax(axis=2), side - held[..., ::-1].argmax(axis=2)
+    rows, axes = np.arange(count)[:, None], np.arange(2)
+    boxes = np.concatenate((edges[rows, axes, first], edges[rows, axes, last]), axis=1).clip(0.0, 1.0)
+    trusted = pixels >= _FEWEST
+    return np.where(trusted[:, None], boxes, found), np.where(trusted, certainty, 0.0)
 
 
 def weighed_score(score: float, *, certainty: float, agreement: float | None) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from lookalike_service import metrics
 from lookalike_service.admission import Deadline, Permits
+from lookalike_service.callers import caller
 from lookalike_service.errors import (
-    GarmentTokenInvalid,
     ImageTooLarge,
     ImageUnreadable,
     PageTokenInvalid,
@@ -21,47 +22,59 @@ from lookalike_service.errors import (
 )
 from lookalike_service.filter import Node, parse
 from lookalike_service.garments import looks, looks_of
-from lookalike_service.model import Box, Found, Garment, GarmentFinder
+from lookalike_service.model import Box, Found, Garment, Source
 from lookalike_service.names import product_name
-from lookalike_service.ports import Index, Store
+from lookalike_service.ports import Store
 from lookalike_service.queries import Analysis, GarmentHits, Hit, Lookalikes, PhotoQuery, Seen, Terms
 from lookalike_service.ranking import Ranked, Ranker, Want
+from lookalike_service.recent import RecentPhotos
+from lookalike_service.remembering import MOST_GARMENTS, of_page, remembered
 from lookalike_service.settings import Settings
 from lookalike_service.telemetry import Stopwatch
 from lookalike_service.tokens import Tokens, compact, expanded, fingerprint
+from lookalike_service.versions import Pair, Snapshot
 
 __all__ = ["Searcher", "checked_box", "checked_image"]
-
-MOST_GARMENTS: Final = 16
 
 
 class Searcher:
     """Finds garments and their lookalikes."""
 
     def __init__(
-        self, settings: Settings, *, finder: GarmentFinder, index: Index, store: Store, tokens: Tokens, permits: Permits
+        self,
+        settings: Settings,
+        *,
+        versions: Callable[[], Snapshot],
+        store: Store,
+        tokens: Tokens,
+        permits: Permits,
     ) -> None:
         """`permits` bound how many photos are with the models at once."""
         self._settings = settings
-        self._finder = finder
+        self._versions = versions
         self._store = store
         self._tokens = tokens
         self._permits = permits
+        self._recent = RecentPhotos(settings.recent_mebibytes)
         # Searches in the index have as many of their own, so that a tap never waits for photos of others.
         self._index_permits = Permits(
-            settings.search_permits, waiters=settings.search_waiters, seconds=settings.permit_wait_seconds
+            settings.search_permits,
+            waiters=settings.search_waiters,
+            seconds=settings.permit_wait_seconds,
+            work="searches",
         )
-        self._ranker = Ranker(index, store, window=settings.rerank_window, depth=settings.max_depth)
 
-    async def analyze(self, catalog: str, query: PhotoQuery, *, embedding_version: int, deadline: Deadline) -> Analysis:
+    async def analyze(
+        self, catalog: str, query: PhotoQuery, *, embedding_version: int, sticky_key: str = "", deadline: Deadline
+    ) -> Analysis:
         """Find and describe the garments of a photo. Raises what GarmentFinder.find raises, and Overloaded."""
         stopwatch = Stopwatch()
-        self._check_version(embedding_version)
+        pair = self._versions().choose(catalog, asked=embedding_version, key=sticky_key)
         self._check(query)
         async with deadline.bound():
-            seen = await self._seen(catalog, query, deadline=deadline, stopwatch=stopwatch)
+            seen = await self._seen(pair, catalog, query, deadline=deadline, stopwatch=stopwatch)
         results = tuple(GarmentHits(each) for each in seen)
-        return Analysis(results, self._finder.embedding_version, stopwatch.timings())
+        return Analysis(results, pair.version, stopwatch.timings())
 
     async def search(
         self,
@@ -70,27 +83,29 @@ class Searcher:
         terms: Terms,
         *,
         embedding_version: int,
+        sticky_key: str = "",
         deadline: Deadline,
     ) -> Analysis:
         """Find the lookalikes of every garment of a photo, or of garment tokens.
 
         Raises the errors that SearchProducts documents.
         """
-        stopwatch = Stopwatch()
-        self._check_version(embedding_version)
+        stopwatch, versions = Stopwatch(), self._versions()
         size = self._page_size(terms)
         condition = parse(terms.filter)
         if isinstance(query, PhotoQuery):
+            pair = versions.choose(catalog, asked=embedding_version, key=sticky_key)
             if terms.page_token:
                 raise PageTokenInvalid("a page is asked for with the garment's token in `garments`, not with the photo")
             self._check(query)
         else:
-            seen = self._remembered(catalog, query)
+            pair, seen = remembered(query, self._tokens, versions, catalog=catalog, asked=embedding_version)
         async with deadline.bound():
             if isinstance(query, PhotoQuery):
-                seen = await self._seen(catalog, query, deadline=deadline, stopwatch=stopwatch)
+                seen = await self._seen(pair, catalog, query, deadline=deadline, stopwatch=stopwatch)
             offset = self._offset(catalog, seen, terms)
             ranked = await self._ranked(
+                pair,
                 catalog,
                 [Want(expanded(each.vector)[None, :], each.garment.category, each.looks) for each in seen],
                 need=offset + size + 1,
@@ -101,16 +116,24 @@ class Searcher:
             )
         results = []
         for each, found in zip(seen, ranked, strict=True):
-            hits, token = self._page(found, offset, size, request=_request(catalog, each.vector, terms))
+            request = _request(catalog, each.vector, terms)
+            hits, token = self._page(found, offset, size, version=pair.version, request=request)
             results.append(GarmentHits(each, hits, token))
-        return Analysis(tuple(results), self._finder.embedding_version, stopwatch.timings())
+        return Analysis(tuple(results), pair.version, stopwatch.timings())
 
     async def similar(
-        self, catalog: str, product_id: str, terms: Terms, *, embedding_version: int, deadline: Deadline
+        self,
+        catalog: str,
+        product_id: str,
+        terms: Terms,
+        *,
+        embedding_version: int,
+        sticky_key: str = "",
+        deadline: Deadline,
     ) -> Lookalikes:
         """Find the lookalikes of a product from its stored vectors. Raises what ListSimilarProducts documents."""
-        stopwatch = Stopwatch()
-        version = self._check_version(embedding_version)
+        stopwatch, versions = Stopwatch(), self._versions()
+        pair = versions.choose(catalog, asked=embedding_version, key=sticky_key)
         size = self._page_size(terms)
         condition = parse(terms.filter)
         async with deadline.bound():
@@ -118,14 +141,17 @@ class Searcher:
             if product is None:
                 name = product_name(catalog, product_id)
                 raise ProductNotFound(f"there is no product {name}", metadata={"product": name})
-            views = [view for view in product.views if view.embedding_version == version]
-            request = _request(catalog, f"{product_id} {product.indexed_revision}".encode(), terms)
-            offset = self._tokens.read_page(terms.page_token, request=request) if terms.page_token else 0
+            request, offset = _request(catalog, f"{product_id} {product.indexed_revision}".encode(), terms), 0
+            if terms.page_token:
+                offset, version = self._tokens.read_page(terms.page_token, request=request)
+                pair = of_page(versions, catalog, version, asked=embedding_version)
+            views = [view for view in product.views if view.embedding_version == pair.version]
             if not views:
-                return Lookalikes((), "", version, stopwatch.timings())
+                return Lookalikes((), "", pair.version, stopwatch.timings())
             vectors = np.stack([view.embedding for view in views]).astype(np.float32)
             want = Want(vectors, views[0].category, looks_of(views[0]), besides=product_id)
             [ranked] = await self._ranked(
+                pair,
                 catalog,
                 [want],
                 need=offset + size + 1,
@@ -134,14 +160,8 @@ class Searcher:
                 deadline=deadline,
                 stopwatch=stopwatch,
             )
-        hits, token = self._page(ranked, offset, size, request=request)
-        return Lookalikes(hits, token, version, stopwatch.timings())
-
-    def _check_version(self, asked: int) -> int:
-        served = self._finder.embedding_version
-        if asked not in (0, served):
-            raise RequestInvalid(f"embedding version {asked} is not served, {served} is", field="embedding_version")
-        return served
+        hits, token = self._page(ranked, offset, size, version=pair.version, request=request)
+        return Lookalikes(hits, token, pair.version, stopwatch.timings())
 
     def _check(self, query: PhotoQuery) -> None:
         """Refuse before working."""
@@ -167,57 +187,40 @@ class Searcher:
                 raise RequestInvalid(f"{name} is between 0 and 1", field=f"reranking.{name}")
         return min(terms.page_size or self._settings.page_size, self._settings.max_page_size)
 
-    def _remembered(self, catalog: str, tokens: Sequence[str]) -> list[Seen]:
-        """The garments that tokens hold."""
-        if not 1 <= len(tokens) <= MOST_GARMENTS:
-            raise GarmentTokenInvalid(f"{len(tokens)} garment tokens; at least 1 and at most {MOST_GARMENTS}")
-        seen = []
-        for token in tokens:
-            memory = self._tokens.read_garment(
-                token,
-                catalog=catalog,
-                embedding_version=self._finder.embedding_version,
-                dimension=self._finder.embedding_size,
-            )
-            garment = Garment(
-                box=memory.box,
-                crop_box=memory.box,
-                score=memory.score,
-                source=memory.source,
-                category=memory.category,
-                categories=(),
-                colours=(),
-                patterns=(),
-                materials=(),
-                landmarks=np.empty((0, 3), np.float32),
-                mask=np.empty((0, 0), np.uint8),
-                embedding=expanded(memory.vector),
-            )
-            seen.append(Seen(garment, memory.region_id, memory.looks, token, memory.vector))
-        return seen
+    async def _seen(
+        self, pair: Pair, catalog: str, query: PhotoQuery, *, deadline: Deadline, stopwatch: Stopwatch
+    ) -> list[Seen]:
+        """The garments that the models see, or saw a moment ago."""
+        key = self._recent.key(query, embedding_version=pair.version)
+        found = self._recent.get(key)
+        metrics.photo_asked(known=found is not None)
+        if found is None:
+            found = await self._looked_at(pair, query, deadline=deadline, stopwatch=stopwatch)
+            self._recent.put(key, found)
+        ids = [region.id for region in query.regions] or [""] * len(found.garments)
+        return [
+            self._described(garment, catalog, region_id, version=pair.version)
+            for garment, region_id in zip(found.garments, ids, strict=True)
+        ]
 
-    async def _seen(self, catalog: str, query: PhotoQuery, *, deadline: Deadline, stopwatch: Stopwatch) -> list[Seen]:
-        """The garments that the models see."""
-        with stopwatch.phase("queue"):
-            await self._permits.take(timeout=deadline.remaining())
-        try:
+    async def _looked_at(self, pair: Pair, query: PhotoQuery, *, deadline: Deadline, stopwatch: Stopwatch) -> Found:
+        waited = partial(stopwatch.phase, "queue")
+        who = caller.get()
+        async with self._permits.held(timeout=deadline.remaining(), waited=waited, caller=who, most=who.photos_at_once):
             with stopwatch.phase("inference"):
-                found: Found = await self._finder.find(
+                found = await pair.finder.find(
                     query.image,
                     regions=[region.box for region in query.regions],
                     min_score=query.min_garment_score,
                     max_garments=min(query.max_garments, MOST_GARMENTS),
                     timeout=deadline.remaining(),
                 )
-        finally:
-            self._permits.give_back()
-        ids = [region.id for region in query.regions] or [""] * len(found.garments)
-        return [
-            self._described(garment, catalog, region_id) for garment, region_id in zip(found.garments, ids, strict=True)
-        ]
+        if not query.regions:
+            metrics.photo_seen(sum(garment.source is Source.DETECTED for garment in found.garments))
+        return found
 
-    def _described(self, garment: Garment, catalog: str, region_id: str) -> Seen:
-        seen, version = looks(garment), self._finder.embedding_version
+    def _described(self, garment: Garment, catalog: str, region_id: str, *, version: int) -> Seen:
+        seen = looks(garment)
         token = self._tokens.of_garment(
             garment, catalog=catalog, embedding_version=version, region_id=region_id, looks=seen
         )
@@ -225,6 +228,7 @@ class Searcher:
 
     async def _ranked(
         self,
+        pair: Pair,
         catalog: str,
         wants: Sequence[Want],
         *,
@@ -235,14 +239,15 @@ class Searcher:
         stopwatch: Stopwatch,
     ) -> list[Ranked]:
         """What the ranker says, with one of the index's permits: tokens need no model, yet they are not free."""
-        with stopwatch.phase("queue"):
-            await self._index_permits.take(timeout=deadline.remaining())
-        try:
-            return await self._ranker.rank(
+        waited = partial(stopwatch.phase, "queue")
+        async with self._index_permits.held(timeout=deadline.remaining(), waited=waited, caller=caller.get()):
+            return await self._ranker(pair).rank(
                 catalog, wants, need=need, filter=filter, terms=terms, deadline=deadline, stopwatch=stopwatch
             )
-        finally:
-            self._index_permits.give_back()
+
+    def _ranker(self, pair: Pair) -> Ranker:
+        window, depth = self._settings.rerank_window, self._settings.max_depth
+        return Ranker(pair.index, self._store, version=pair.version, window=window, depth=depth)
 
     def _offset(self, catalog: str, seen: Sequence[Seen], terms: Terms) -> int:
         if not terms.page_token:
@@ -251,13 +256,16 @@ class Searcher:
             raise PageTokenInvalid(
                 "a page is asked for with exactly one garment token, since every garment has its own"
             )
-        return self._tokens.read_page(terms.page_token, request=_request(catalog, seen[0].vector, terms))
+        return self._tokens.read_page(terms.page_token, request=_request(catalog, seen[0].vector, terms))[0]
 
-    def _page(self, ranked: Ranked, offset: int, size: int, *, request: bytes) -> tuple[tuple[Hit, ...], str]:
+    def _page(
+        self, ranked: Ranked, offset: int, size: int, *, version: int, request: bytes
+    ) -> tuple[tuple[Hit, ...], str]:
         """One page, and the token of the next one if there is any within the depth that pages reach."""
         end = min(offset + size, self._settings.max_depth)
         more = len(ranked.hits) > end and end < self._settings.max_depth
-        return ranked.hits[offset:end], self._tokens.of_page(end, request=request) if more else ""
+        token = self._tokens.of_page(end, embedding_version=version, request=request) if more else ""
+        return ranked.hits[offset:end], token
 
 
 def _request(catalog: str, query: bytes, terms: Terms) -> bytes:

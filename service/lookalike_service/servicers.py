@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from lookalike.v1 import product_pb2, product_service_pb2, search_service_pb2
 from lookalike.v1.product_service_pb2_grpc import ProductServiceServicer
 from lookalike.v1.search_service_pb2_grpc import SearchServiceServicer
+from lookalike_service import metrics
 from lookalike_service.admission import Deadline, Permits
+from lookalike_service.also_viewed import AlsoViewed
+from lookalike_service.callers import caller
 from lookalike_service.catalog import Catalog
 from lookalike_service.drafts import Outcome, Written
-from lookalike_service.errors import NotImplementedYet, RequestInvalid
+from lookalike_service.errors import RequestInvalid
 from lookalike_service.interceptor import describe, status_of
 from lookalike_service.names import Names, product_name
 from lookalike_service.ordered import in_order
-from lookalike_service.queries import Hit
+from lookalike_service.page_views import Fate
+from lookalike_service.queries import Hit, Terms
+from lookalike_service.recording import ViewRecorder
 from lookalike_service.search import Searcher
 from lookalike_service.settings import Settings
 from lookalike_service.telemetry import Timings
 from lookalike_service.wire import box_message, garment_message, photo_of, terms_of, timings_message
 from lookalike_service.wire_products import change_of, draft_of, product_message
+from lookalike_service.wire_views import also_viewed_message, counts_message, page_views_of, session_of
 
 __all__ = ["ProductServicer", "SearchServicer"]
 
+STICKY_KEY: Final = "lookalike-sticky-key"
+LONGEST_KEY: Final = 256
 Context = grpc.aio.ServicerContext[Any, Any]
 FULL = product_pb2.PRODUCT_VIEW_FULL
 OUTCOMES = {
@@ -39,8 +49,9 @@ OUTCOMES = {
 class SearchServicer(SearchServiceServicer):
     """lookalike.v1.SearchService."""
 
-    def __init__(self, searcher: Searcher, names: Names, settings: Settings) -> None:
+    def __init__(self, searcher: Searcher, also_viewed: AlsoViewed, names: Names, settings: Settings) -> None:
         self._searcher = searcher
+        self._also_viewed = also_viewed
         self._names = names
         self._settings = settings
 
@@ -60,10 +71,12 @@ class SearchServicer(SearchServiceServicer):
             photo if tokens is None else tokens,
             terms_of(request),
             embedding_version=request.embedding_version,
+            sticky_key=_sticky_key(context),
             deadline=_deadline(context, self._settings),
         )
         version = answer.embedding_version
         _say_where_time_went(context, answer.timings, version)
+        metrics.search_answered(catalog, version=version, found=any(result.hits for result in answer.results))
         return search_service_pb2.SearchProductsResponse(
             results=[
                 search_service_pb2.GarmentHits(
@@ -90,6 +103,7 @@ class SearchServicer(SearchServiceServicer):
             catalog,
             photo_of(request),
             embedding_version=request.embedding_version,
+            sticky_key=_sticky_key(context),
             deadline=_deadline(context, self._settings),
         )
         version = answer.embedding_version
@@ -118,9 +132,11 @@ class SearchServicer(SearchServiceServicer):
             product_id,
             terms_of(request),
             embedding_version=request.embedding_version,
+            sticky_key=_sticky_key(context),
             deadline=_deadline(context, self._settings),
         )
         _say_where_time_went(context, answer.timings, answer.embedding_version)
+        metrics.search_answered(catalog, version=answer.embedding_version, found=bool(answer.hits))
         return search_service_pb2.ListSimilarProductsResponse(
             hits=[_hit_message(hit, view) for hit in answer.hits],
             next_page_token=answer.next_page_token,
@@ -130,17 +146,35 @@ class SearchServicer(SearchServiceServicer):
     async def ListAlsoViewedProducts(  # noqa: N802
         self, request: search_service_pb2.ListAlsoViewedProductsRequest, context: Context
     ) -> search_service_pb2.ListAlsoViewedProductsResponse:
-        raise NotImplementedYet("ListAlsoViewedProducts is not built yet; ListSimilarProducts is")
+        catalog, product_id = self._names.product(request.name, field="name")
+        view = _view(request.product_view)
+        page = await self._also_viewed.page(
+            catalog,
+            product_id,
+            Terms(request.filter, page_size=request.page_size, page_token=request.page_token),
+            similarity_share=request.similarity_share,
+            sticky_key=_sticky_key(context),
+            deadline=_deadline(context, self._settings),
+        )
+        _say_where_time_went(context, page.timings, page.embedding_version)
+        return search_service_pb2.ListAlsoViewedProductsResponse(
+            products=[also_viewed_message(each, view) for each in page.products],
+            next_page_token=page.next_page_token,
+            embedding_version=page.embedding_version,
+        )
 
 
 class ProductServicer(ProductServiceServicer):
     """lookalike.v1.ProductService."""
 
-    def __init__(self, catalog: Catalog, names: Names, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, recorder: ViewRecorder, names: Names, settings: Settings) -> None:
         self._catalog = catalog
+        self._recorder = recorder
         self._names = names
         self._settings = settings
-        self._imports = Permits(settings.import_streams, waiters=0, seconds=settings.permit_wait_seconds)
+        self._imports = Permits(
+            settings.import_streams, waiters=0, seconds=settings.permit_wait_seconds, work="imports"
+        )
 
     async def GetProduct(  # noqa: N802
         self, request: product_service_pb2.GetProductRequest, context: Context
@@ -195,19 +229,19 @@ class ProductServicer(ProductServiceServicer):
     async def ImportProducts(  # noqa: N802
         self, request_iterator: AsyncIterator[product_service_pb2.ImportProductsRequest], context: Context
     ) -> AsyncIterator[product_service_pb2.ImportProductsResponse]:
-        await self._imports.take(timeout=self._settings.permit_wait_seconds)
-        try:
+        who = caller.get()
+        # A stream lasts as long as its sender likes, so one sender cannot have all of them.
+        most = -(-self._settings.import_streams // 2) if who.name else 0
+        async with self._imports.held(timeout=math.inf, caller=who, most=most):
             answers = in_order(request_iterator, self._import, in_flight=self._settings.import_in_flight)
             async with aclosing(answers):
                 async for answer in answers:
                     yield answer
-        finally:
-            self._imports.give_back()
 
     async def _import(
         self, position: int, request: product_service_pb2.ImportProductsRequest
     ) -> product_service_pb2.ImportProductsResponse:
-        name = request.product.name
+        name, catalog = request.product.name, ""
         try:
             catalog, product_id = self._names.product(name, field="product.name")
             draft = draft_of(request.product, catalog=catalog, product_id=product_id)
@@ -215,18 +249,32 @@ class ProductServicer(ProductServiceServicer):
             async with deadline.bound():
                 written = await self._catalog.put(draft, deadline=deadline)
         except Exception as error:
+            metrics.product_imported(catalog, "failed")
             return product_service_pb2.ImportProductsResponse(
                 position=position,
                 name=name[:300],
                 outcome=product_service_pb2.IMPORT_OUTCOME_FAILED,
                 error=status_of(describe(error, doing="an import")),
             )
+        metrics.product_imported(catalog, written.outcome.name.lower(), embedded=written.embedded)
         return _import_message(position, name, written)
 
     async def RecordViews(  # noqa: N802
         self, request_iterator: AsyncIterator[product_service_pb2.RecordViewsRequest], context: Context
     ) -> product_service_pb2.RecordViewsResponse:
-        raise NotImplementedYet("RecordViews is not built yet")
+        counts: Counter[Fate] = Counter()
+        # A stream lasts as long as its sender likes; each message has the time of a call.
+        async for request in request_iterator:
+            views = page_views_of(request, self._names)
+            counts.update(await self._recorder.record(views, deadline=_deadline(context, self._settings)))
+        return counts_message(counts)
+
+    async def DeleteSessionViews(  # noqa: N802
+        self, request: product_service_pb2.DeleteSessionViewsRequest, context: Context
+    ) -> product_service_pb2.DeleteSessionViewsResponse:
+        catalog = self._names.catalog(request.parent, field="parent")
+        deleted = await self._recorder.forget(catalog, session_of(request.session, field="session"))
+        return product_service_pb2.DeleteSessionViewsResponse(deleted_views=deleted)
 
 
 def _import_message(position: int, name: str, written: Written) -> product_service_pb2.ImportProductsResponse:
@@ -244,8 +292,8 @@ def _hit_message(hit: Hit, view: product_pb2.ProductView.ValueType) -> search_se
     return search_service_pb2.Hit(
         product=product_message(hit.product, view),
         score=hit.score,
-        image_id=hit.image_sha256,
-        box=box_message(hit.box),
+        image_id=hit.view.image_sha256,
+        box=box_message(hit.view.box),
     )
 
 
@@ -260,5 +308,18 @@ def _deadline(context: Context, settings: Settings) -> Deadline:
     return Deadline(settings.deadline_seconds if left is None else min(left, settings.deadline_seconds))
 
 
+def _sticky_key(context: Context) -> str:
+    """What keeps a caller with one embedding version while several share the traffic."""
+    for name, value in context.invocation_metadata() or ():
+        if name == STICKY_KEY:
+            return str(value)[:LONGEST_KEY]
+    return ""
+
+
 def _say_where_time_went(context: Context, timings: Timings, version: int) -> None:
-    context.set_trailing_metadata((("server-timing", timings.header()), ("lookalike-embedding-version", str(version))))
+    for phase, seconds in timings.parts():
+        metrics.phase_took(phase, seconds, version=version)
+    said = [("server-timing", timings.header())]
+    if version:
+        said.append(("lookalike-embedding-version", str(version)))
+    context.set_trailing_metadata((*context.trailing_metadata(), *said))

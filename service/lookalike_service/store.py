@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Row, Table, delete, false, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,8 +17,12 @@ from lookalike_service.commits import GroupCommit
 from lookalike_service.database import FAILURES
 from lookalike_service.errors import RevisionOutdated, StoreUnavailable
 from lookalike_service.filter import Node
-from lookalike_service.model import Pending, Product
-from lookalike_service.records import image_of, image_rows, product_of, product_row, view_of, view_rows
+from lookalike_service.model import Pending, Product, View
+from lookalike_service.reads import MOST_IDS, Reads, listed, products_by_id
+from lookalike_service.records import image_rows, product_row, view_rows
+from lookalike_service.shown import ShownProducts
+from lookalike_service.telemetry import asking
+from lookalike_service.version_rules import check
 
 __all__ = ["SqlStore"]
 
@@ -28,36 +30,32 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# Databases bound the number of values in one statement.
-MOST_IDS: Final = 500
-
 
 class SqlStore:
     """A Store: products, images and views in tables, with an outbox that the index follows."""
 
-    def __init__(self, engine: AsyncEngine, *, seconds: float = 15.0) -> None:
-        """`engine` is what `database.open_database` gives; no call takes longer than `seconds`."""
+    def __init__(self, engine: AsyncEngine, *, seconds: float = 15.0, remembered: int = 0) -> None:
+        """`engine` is what `database.open_database` gives; no call takes longer than `seconds`.
+
+        As many products as `remembered` are kept for `shown`.
+        """
         self.engine = engine
         self._seconds = seconds
-        # A product, its images and its views are three queries, and must be of one moment; SQLite does that anyway.
-        same_moment = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
-        self._reading = engine.execution_options(**same_moment)
+        self._reads = Reads(engine)
+        self._shown = ShownProducts(remembered)
         self._commits = GroupCommit(engine, seconds=seconds) if engine.dialect.name == "sqlite" else None
 
     async def products(
         self, catalog: str, ids: Sequence[str], *, views: bool = False, deleted: bool = False
     ) -> dict[str, Product]:
         """Read the products that exist among `ids`, with their views, and what deleted ones left, when asked for."""
-        found: dict[str, Product] = {}
-        async with self._connection() as connection:
-            for begin in range(0, len(ids), MOST_IDS):
-                table = tables.products
-                query = select(table).where(table.c.catalog == catalog, table.c.id.in_(ids[begin : begin + MOST_IDS]))
-                if not deleted:
-                    query = query.where(table.c.deleted.is_(false()))
-                rows = (await connection.execute(query)).all()
-                found.update({row.id: product_of(row) for row in rows})
-            return await self._completed(connection, catalog, found, views=views)
+        return await self.read(lambda here: products_by_id(here, catalog, ids, views=views, deleted=deleted))
+
+    async def shown(
+        self, catalog: str, views: Mapping[str, str], *, embedding_version: int
+    ) -> dict[str, tuple[Product, View]]:
+        """Read what is shown of `views`, whose ids come with their products': both, and neither's vectors."""
+        return await self.read(lambda here: self._shown.read(here, catalog, views, embedding_version=embedding_version))
 
     async def page(
         self,
@@ -67,21 +65,25 @@ class SqlStore:
         until: str | None = None,
         limit: int = 50,
         filter: Node | None = None,
+        embedding_version: int = 0,
         views: bool = False,
     ) -> list[Product]:
         """List products in the order of their ids, beginning behind `after` and ending with `until`."""
         query = tables.page(
-            catalog, after=after, until=until, limit=limit, filter=filter, dialect=self.engine.dialect.name
+            catalog,
+            after=after,
+            until=until,
+            limit=limit,
+            filter=filter,
+            dialect=self.engine.dialect.name,
+            embedding_version=embedding_version,
         )
-        async with self._connection() as connection:
-            found = {row.id: product_of(row) for row in (await connection.execute(query)).all()}
-            return list((await self._completed(connection, catalog, found, views=views)).values())
+        return await self.read(lambda here: listed(here, query, catalog, views=views))
 
     async def stretch(self, catalog: str, *, after: str, rows: int) -> str | None:
         """The id of the `rows`-th product behind `after`; None when there are fewer."""
-        async with self._connection() as connection:
-            found = await connection.execute(tables.stretch(catalog, after=after, rows=rows))
-            return cast("str | None", found.scalar())
+        query = tables.stretch(catalog, after=after, rows=rows)
+        return await self.read(lambda here: cast("str | None", here.execute(query).scalar()))
 
     async def write(
         self, product: Product, *, expected_revision: int, pending: bool, expected_deleted: bool = False
@@ -104,6 +106,8 @@ class SqlStore:
                 )
                 if (await connection.execute(update(table).where(same).values(values))).rowcount == 0:
                     raise _changed_meanwhile(product.id)
+            if not product.deleted:
+                await check(connection, [product])
             before = await self._forget(connection, product.catalog, product.id)
             if product.images:
                 await connection.execute(insert(tables.images), image_rows(product))
@@ -111,7 +115,32 @@ class SqlStore:
                 await connection.execute(insert(tables.views), view_rows(product))
             return await self._note(connection, product.catalog, product.id, before) if pending else None
 
-        return await self._committed(work)
+        return await self.commit(work)
+
+    async def insert(self, products: Sequence[Product]) -> list[Pending]:
+        """Insert products that are not there, each with an outbox entry; all of them in one commit, or none.
+
+        Raises RevisionOutdated when one of them is there, VersionsOutdated as `write` does, and StoreUnavailable.
+        """
+        rows = [{"catalog": product.catalog, "product_id": product.id, "stale_views": []} for product in products]
+
+        async def work(connection: AsyncConnection) -> list[Pending]:
+            try:
+                await connection.execute(insert(tables.products), [product_row(product) for product in products])
+            except IntegrityError as error:
+                raise _changed_meanwhile(f"among {products[0].id} to {products[-1].id}") from error
+            await check(connection, products)
+            for table, rows_of in ((tables.images, image_rows), (tables.views, view_rows)):
+                if inside := [row for product in products for row in rows_of(product)]:
+                    await connection.execute(insert(table), inside)
+            counted = insert(tables.outbox).returning(tables.outbox.c.sequence, sort_by_parameter_order=True)
+            sequences = (await connection.execute(counted, rows)).scalars().all()
+            return [
+                Pending(sequence, product.catalog, product.id)
+                for sequence, product in zip(sequences, products, strict=True)
+            ]
+
+        return await self.commit(work) if products else []
 
     async def delete(self, catalog: str, product_id: str, *, expected_revision: int, revision: int = 0) -> Pending:
         """Delete a product with an outbox entry, in one commit; `revision` stays, or else the one that was deleted."""
@@ -119,11 +148,12 @@ class SqlStore:
         pending = await self.write(left, expected_revision=expected_revision, pending=True)
         return cast(Pending, pending)
 
-    async def pending(self, *, limit: int) -> list[Pending]:
-        """Read the oldest outbox entries."""
-        table = tables.outbox
-        async with self._connection() as connection:
-            rows = (await connection.execute(select(table).order_by(table.c.sequence).limit(limit))).all()
+    async def pending(self, *, limit: int, catalog: str = "") -> list[Pending]:
+        """Read the oldest outbox entries, of one catalog or of all."""
+        query = select(tables.outbox).order_by(tables.outbox.c.sequence).limit(limit)
+        if catalog:
+            query = query.where(tables.outbox.c.catalog == catalog)
+        rows = await self.read(lambda here: here.execute(query).all())
         return [Pending(row.sequence, row.catalog, row.product_id, tuple(row.stale_views)) for row in rows]
 
     async def settle(self, entries: Sequence[Pending]) -> None:
@@ -135,28 +165,14 @@ class SqlStore:
                 batch = sequences[begin : begin + MOST_IDS]
                 await connection.execute(delete(tables.outbox).where(tables.outbox.c.sequence.in_(batch)))
 
-        await self._committed(work)
+        await self.commit(work)
 
     async def close(self) -> None:
         """Finish the commits under way and close all connections."""
         if self._commits:
             await self._commits.finish()
+        await self._reads.close()
         await self.engine.dispose()
-
-    async def _completed(
-        self, connection: AsyncConnection, catalog: str, found: dict[str, Product], *, views: bool
-    ) -> dict[str, Product]:
-        """The products with their images, and their views when asked for."""
-        images = await _by_product(connection, tables.images, catalog, list(found))
-        shown = await _by_product(connection, tables.views, catalog, list(found)) if views else {}
-        return {
-            id: replace(
-                product,
-                images=tuple(map(image_of, images.get(id, ()))),
-                views=tuple(map(view_of, shown.get(id, ()))),
-            )
-            for id, product in found.items()
-        }
 
     async def _forget(self, connection: AsyncConnection, catalog: str, product_id: str) -> list[str]:
         """Delete the images and views of a product and return the ids of its views."""
@@ -171,22 +187,24 @@ class SqlStore:
         key = (await connection.execute(insert(tables.outbox).values(row))).inserted_primary_key
         return Pending(int(key[0]) if key else 0, catalog, product_id, tuple(before))
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        async with self._failing_clearly(), asyncio.timeout(self._seconds), self._reading.connect() as connection:
-            yield connection
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """What the work returns, from one moment. Raises StoreUnavailable."""
+        async with self._failing_clearly("read"), asyncio.timeout(self._seconds):
+            return await self._reads.run(work)
 
-    async def _committed(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-        async with self._failing_clearly():
+    async def commit(self, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """What the work returns, once it is committed; it begins by writing. Raises StoreUnavailable."""
+        async with self._failing_clearly("write"):
             if self._commits:
                 return cast(Result, await self._commits.run(work))
             async with asyncio.timeout(self._seconds), self.engine.begin() as connection:
                 return await work(connection)
 
     @asynccontextmanager
-    async def _failing_clearly(self) -> AsyncIterator[None]:
+    async def _failing_clearly(self, operation: str) -> AsyncIterator[None]:
         try:
-            yield
+            with asking("database", operation, system=self.engine.dialect.name):
+                yield
         except FAILURES as error:
             logger.warning("the database failed: %s", error)
             # SQLite and PostgreSQL put it in these words.
@@ -201,17 +219,3 @@ def _changed_meanwhile(product_id: str) -> RevisionOutdated:
 
 def _is(table: Any, catalog: str, product_id: str, *, key: str = "product_id") -> Any:  # noqa: ANN401 - SQL clauses
     return (table.c.catalog == catalog) & (table.c[key] == product_id)
-
-
-async def _by_product(
-    connection: AsyncConnection,
-    table: Table,
-    catalog: str,
-    ids: Sequence[str],
-) -> dict[str, list[Row[Any]]]:
-    grouped: dict[str, list[Row[Any]]] = defaultdict(list)
-    for begin in range(0, len(ids), MOST_IDS):
-        here = (table.c.catalog == catalog) & table.c.product_id.in_(ids[begin : begin + MOST_IDS])
-        for row in await connection.execute(select(table).where(here).order_by(table.c.position)):
-            grouped[row.product_id].append(row)
-    return grouped

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -30,7 +31,20 @@ from sqlalchemy import (
 
 from lookalike_service.filter import And, Comparison, Node, Not, Or, without_not
 
-__all__ = ["condition", "images", "metadata", "outbox", "page", "products", "stretch", "views"]
+__all__ = [
+    "condition",
+    "embedding_versions",
+    "images",
+    "leases",
+    "metadata",
+    "outbox",
+    "page",
+    "page_view_counts",
+    "page_views",
+    "products",
+    "stretch",
+    "views",
+]
 
 metadata = MetaData()
 # SQLite counts rows by itself only in a plain INTEGER.
@@ -98,6 +112,47 @@ outbox = Table(
     # Otherwise SQLite gives the number of a settled entry to a new one.
     sqlite_autoincrement=True,
 )
+page_views = Table(
+    "page_views",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    # A keyed hash of what the shop calls the visit. It, the product and the day are all that is kept of a visitor.
+    Column("session", LargeBinary, primary_key=True),
+    Column("product_id", String(128), primary_key=True),
+    # Days since 1970 (UTC) of the session's latest view of the product.
+    Column("day", Integer, nullable=False),
+    Index("page_views_by_product", "catalog", "product_id", "day", "session"),
+    sqlite_with_rowid=False,
+)
+page_view_counts = Table(
+    "page_view_counts",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    Column("product_id", String(128), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    # How many rows page_views has of the product and the day.
+    Column("sessions", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+# The versions of each catalog's vectors, with the states of versions.py; `filled_to` is the last product that a filling
+# version has got.
+embedding_versions = Table(
+    "embedding_versions",
+    metadata,
+    Column("catalog", String(128), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("filled_to", String(128), nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+# Who may do alone what only one may do, and until when unless he says so again; microseconds since 1970.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
 
 JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "sqlite": {"text": ("text",), "number": ("integer", "real"), "flag": ("true", "false")},
@@ -105,15 +160,27 @@ JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 
-def page(catalog: str, *, after: str, until: str | None, limit: int, filter: Node | None, dialect: str) -> Select[Any]:
-    """The products behind an id, which the primary key brings in order: no page costs more than the first."""
+def page(
+    catalog: str,
+    *,
+    after: str,
+    until: str | None,
+    limit: int,
+    filter: Node | None,
+    dialect: str,
+    embedding_version: int = 0,
+) -> Select[Any]:
+    """The products behind an id, which the primary key brings in order: no page costs more than the first.
+
+    The filter looks at the views of that embedding version, of 0 at those of all.
+    """
     query = select(products).where(
         products.c.catalog == catalog, products.c.id > after, products.c.deleted.is_(false())
     )
     if until is not None:
         query = query.where(products.c.id <= until)
     if filter is not None:
-        query = query.where(condition(filter, dialect=dialect))
+        query = query.where(condition(filter, dialect=dialect, embedding_version=embedding_version))
     return query.order_by(products.c.id).limit(limit)
 
 
@@ -123,9 +190,11 @@ def stretch(catalog: str, *, after: str, rows: int) -> Select[Any]:
     return select(products.c.id).where(here).order_by(products.c.id).offset(rows - 1).limit(1)
 
 
-def condition(node: Node, *, dialect: str) -> ColumnElement[bool]:
+def condition(node: Node, *, dialect: str, embedding_version: int = 0) -> ColumnElement[bool]:
     """Whether any view of a product holds the filter, just as a search would find it."""
     same_product = and_(views.c.catalog == products.c.catalog, views.c.product_id == products.c.id)
+    if embedding_version:
+        same_product = and_(same_product, views.c.embedding_version == embedding_version)
     return exists().where(same_product, _condition(without_not(node), dialect)).correlate(products)
 
 

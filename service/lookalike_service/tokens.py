@@ -8,7 +8,7 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,8 @@ FORMAT = b"\x02"
 # expiry, embedding version, source, score, box; then catalog, category, region id, looks and vector, each with its
 # length.
 GARMENT = struct.Struct("<QiBf4f")
-PAGE = struct.Struct("<I")
+# offset, embedding version
+PAGE = struct.Struct("<II")
 NO_LOOKS = Looks()
 
 
@@ -85,8 +86,11 @@ class Tokens:
         parts = [*(text.encode() for text in texts), compact(garment.embedding)]
         return self._seal(head + b"".join(struct.pack("<H", len(part)) + part for part in parts), kind=b"garment")
 
-    def read_garment(self, token: str, *, catalog: str, embedding_version: int, dimension: int) -> GarmentMemory:
-        """Raises GarmentTokenInvalid: altered, expired, of another catalog or embedding version."""
+    def read_garment(self, token: str, *, catalog: str, dimensions: Mapping[int, int]) -> GarmentMemory:
+        """`dimensions` are the lengths of the vectors of each embedding version that can answer.
+
+        Raises GarmentTokenInvalid: altered, expired, of another catalog or of an embedding version that is no more.
+        """
         again = "search with the photo again to get a new one"
         body = self._open(token, kind=b"garment")
         if body is None:
@@ -98,27 +102,29 @@ class Tokens:
         of_catalog, category, region_id, looks = (text.decode() for text in texts)
         if of_catalog != catalog:
             raise GarmentTokenInvalid("the garment token is of another catalog")
-        if version != embedding_version or len(vector) != 2 * dimension:
+        if len(vector) != 2 * dimensions.get(version, -1):
+            served = " and ".join(map(str, sorted(dimensions))) or "none"
             raise GarmentTokenInvalid(
-                f"the garment token holds a vector of version {version}, served is {embedding_version}; {again}"
+                f"the garment token holds a vector of version {version}, served is {served}; {again}"
             )
         return GarmentMemory(
             catalog, version, Box(*corners), Source(source), score, category, region_id, _looks(looks), vector
         )
 
-    def of_page(self, offset: int, *, request: bytes) -> str:
+    def of_page(self, offset: int, *, embedding_version: int, request: bytes) -> str:
         """The token of the page that begins behind `offset` results of the request with this fingerprint."""
-        return self._seal(PAGE.pack(offset), kind=b"page" + request)
+        return self._seal(PAGE.pack(offset, embedding_version), kind=b"place" + request)
 
-    def read_page(self, token: str, *, request: bytes) -> int:
-        """The offset. Raises PageTokenInvalid when the token was altered or is of another request."""
-        body = self._open(token, kind=b"page" + request)
+    def read_page(self, token: str, *, request: bytes) -> tuple[int, int]:
+        """Offset and embedding version. Raises PageTokenInvalid when it was altered or is of another request."""
+        body = self._open(token, kind=b"place" + request)
         if body is None:
             raise PageTokenInvalid(
                 "the page token was altered, has outlived the server, or belongs to a request with other fields; "
                 "begin again without one"
             )
-        return int(PAGE.unpack(body)[0])
+        offset, version = PAGE.unpack(body)
+        return int(offset), int(version)
 
     def after_name(self, name: str, *, request: bytes) -> str:
         """The token of the page of a list that begins behind a name."""
@@ -145,6 +151,9 @@ class Tokens:
         try:
             data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
+            return None
+        # base64 has several texts for the same bytes ("+" for "-", spare bits at the end); ours is one of them.
+        if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != token:
             return None
         key_id, rest = data[1 : 1 + KEY_ID_BYTES], data[1 + KEY_ID_BYTES :]
         cipher = self._ciphers.get(key_id)

@@ -7,7 +7,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,13 +25,29 @@ from lookalike_service.errors import (
     Overloaded,
     RegionInvalid,
 )
-from lookalike_service.model import Box, Found, Garment, Vocabularies
+from lookalike_service.model import Box, Found, Garment
+from lookalike_service.telemetry import asking
+from lookalike_service.tracing import trace_headers
 from lookalike_service.triton_answers import read_garments
+from lookalike_service.triton_served import Served, learn
 
 __all__ = ["TritonFinder"]
 
 _MAX_REGIONS = 16
 _POLL_SECONDS = 0.2
+# A server that was away is tried again within a second of its return, not within gRPC's two minutes.
+_CHANNEL = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+_IN_TURN = (("grpc.lb_policy_name", "round_robin"),)
+# Before asking again. At once is too early where a server is still ending, at whose address the next call may arrive.
+_PAUSES = (0.0, 0.3)
+# Triton takes a timeout of 0 for none at all.
+_SHORTEST_SECONDS = 0.001
 _TOO_LATE = "the photo was not looked at before the deadline"
 _BY_REASON: dict[str, type[LookalikeError]] = {
     "IMAGE_UNREADABLE": ImageUnreadable,
@@ -42,60 +57,62 @@ _BY_REASON: dict[str, type[LookalikeError]] = {
 _REASON = re.compile(rf"({'|'.join(_BY_REASON)}): (.*)", re.DOTALL)
 # What Triton says when a queue is full, or when a request has waited there for too long.
 _OVERLOAD = re.compile(r"maximum queue size|timeout expired", re.IGNORECASE)
-
-# ModelConfig of Triton's protobufs; tritonclient brings no types.
-Config = Any
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """What a pair of ensembles says of itself."""
-
-    embedding_version: int
-    embedding_size: int
-    vocabularies: Vocabularies
-    outputs: tuple[str, ...]
+# What it says when the process of a step is gone, or while a step is loaded anew; gRPC, when the server itself went.
+_OUTAGE = re.compile(
+    r"Stub process|not at ready state|no available versions|RST_STREAM|[Ss]tream removed|Socket closed"
+)
 
 
 class TritonFinder:
     """Finds and describes garments by asking one pair of ensembles of one Triton."""
 
-    def __init__(
-        self, client: InferenceServerClient, *, served: _Served, detected: Sequence[str], cancel_on_wire: bool
-    ) -> None:
+    def __init__(self, client: InferenceServerClient, *, served: Served, capacity: int, cancel_on_wire: bool) -> None:
         """Not for callers: see `connect`, which learns from Triton what is served."""
+        self.capacity = capacity
         self.embedding_version = served.embedding_version
         self.embedding_size = served.embedding_size
         self.vocabularies = served.vocabularies
+        self.answered = 0.0
+        self.failed = 0.0
         self._client = client
-        self._detected = tuple(detected)
+        self._detected = served.detected
         self._cancel_on_wire = cancel_on_wire
+        # A photo has its place until Triton is done with it, whether somebody still waits for it or not.
+        self._places = asyncio.Semaphore(capacity)
         self._in_flight: set[asyncio.Future[InferResult]] = set()
         # An output that is also an inner input breaks a request that does not ask for it: always ask for all.
         self._outputs = [InferRequestedOutput(name) for name in served.outputs]
 
     @classmethod
     async def connect(
-        cls, address: str, *, embedding_version: int = 1, timeout: float = 60.0, cancel_on_wire: bool = False
+        cls,
+        address: str,
+        *,
+        embedding_version: int = 1,
+        capacity: int = 0,
+        timeout: float = 60.0,
+        cancel_on_wire: bool = False,
+        round_robin: bool = False,
     ) -> Self:
         """Wait until both ensembles of an embedding version are ready and learn what their numbers mean.
 
-        `address` is host:port of Triton's gRPC, `timeout` in seconds. Raises ModelUnavailable when Triton is not
+        `address` is host:port of Triton's gRPC, `timeout` in seconds; `capacity` is how many photos may be there at
+        once, 0 for what Triton's configuration tells. Raises ModelUnavailable when Triton is not
         there in time or serves something else.
 
         A tritonserver of 2024 dies of a segmentation fault when a gRPC call is cancelled or runs into its deadline
         under load (server#7368, #8034; seen with 2.51 within a second). So by default no call is cut short on the
         wire: Triton itself drops requests whose time is over from its queues, and a caller who leaves early is let
         go while its request runs out. `cancel_on_wire` is for newer servers and ends such work at once.
+
+        With `round_robin` all servers that the address stands for get photos in turn; without, the first that answers.
         """
-        client = InferenceServerClient(address)
+        client = InferenceServerClient(address, channel_args=(*_CHANNEL, *(_IN_TURN if round_robin else ())))
         try:
             models = [f"garments_{embedding_version}", f"garments_in_regions_{embedding_version}"]
             await _wait_until_ready(client, models, address=address, timeout=timeout)
-            configs = [(await client.get_model_config(model, client_timeout=timeout)).config for model in models]
-            detected = await _detector_classes(client, configs, timeout=timeout)
-            served = _learned(configs, embedding_version)
-            return cls(client, served=served, detected=detected, cancel_on_wire=cancel_on_wire)
+            served = await learn(client, models, embedding_version=embedding_version, timeout=timeout)
+            return cls(client, served=served, capacity=capacity or served.capacity, cancel_on_wire=cancel_on_wire)
         except InferenceServerException as error:
             await client.close()
             raise ModelUnavailable(f"Triton at {address} does not say what it serves: {error.message()}") from error
@@ -131,7 +148,9 @@ class TritonFinder:
             model = f"garments_in_regions_{self.embedding_version}"
             inputs.append(_input("regions", _region_rows(regions), "FP32"))
         started = time.perf_counter()
-        result = await self._infer(model, inputs, timeout)
+        with asking("triton", "infer", model=model, image_bytes=len(image), regions=len(regions)):
+            result = await self._asked(model, inputs, timeout)
+        self.answered = time.monotonic()
         elapsed = time.perf_counter() - started
         return Found(self._garments(result), self.embedding_version, elapsed)
 
@@ -151,14 +170,43 @@ class TritonFinder:
         """Close."""
         await self.close()
 
+    async def _asked(self, model: str, inputs: list[InferInput], timeout: float | None) -> InferResult:
+        """Ask, and again where that failed for want of a server: another one may have taken over, or an instance
+        beside the one that died may be well. Looking at a photo twice does no harm.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        for pause in (*_PAUSES, None):
+            try:
+                return await self._infer(model, inputs, None if timeout is None else end - time.monotonic())
+            except ModelUnavailable:
+                if pause is None or time.monotonic() + pause >= end:
+                    self.failed = time.monotonic()
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
     async def _infer(self, model: str, inputs: list[InferInput], timeout: float | None) -> InferResult:
+        ends = None if timeout is None else time.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise DeadlineExceeded(_TOO_LATE) from error
+        if ends is not None:
+            timeout = max(ends - time.monotonic(), _SHORTEST_SECONDS)
         # Triton knows no deadline, but told in microseconds, every queue on the way drops what is too late.
-        microseconds = None if timeout is None else max(1, math.ceil(timeout * 1e6))
+        microseconds = None if timeout is None else math.ceil(timeout * 1e6)
         limit = timeout if self._cancel_on_wire else None
         call = asyncio.ensure_future(
-            self._client.infer(model, inputs, outputs=self._outputs, client_timeout=limit, timeout=microseconds)
+            self._client.infer(
+                model,
+                inputs,
+                outputs=self._outputs,
+                client_timeout=limit,
+                timeout=microseconds,
+                headers=trace_headers() or None,
+            )
         )
-        started = time.monotonic()
         self._in_flight.add(call)
         call.add_done_callback(self._done)
         try:
@@ -168,7 +216,7 @@ class TritonFinder:
         except TimeoutError as error:
             raise DeadlineExceeded(_TOO_LATE) from error
         except InferenceServerException as error:
-            late = timeout is not None and time.monotonic() - started >= timeout
+            late = ends is not None and time.monotonic() >= ends
             known = DeadlineExceeded(_TOO_LATE) if late else _translated(error)
             if known is None:
                 raise
@@ -176,6 +224,7 @@ class TritonFinder:
 
     def _done(self, call: asyncio.Future[InferResult]) -> None:
         self._in_flight.discard(call)
+        self._places.release()
         if not call.cancelled():
             call.exception()  # whoever waited for it may be gone; asyncio complains about what nobody looked at
 
@@ -186,8 +235,12 @@ class TritonFinder:
             raise ModelUnavailable(f"Triton answered without {', '.join(missing)}")
         versions = set(arrays["embedding_version"].ravel().tolist())
         if versions != {self.embedding_version}:
-            message = f"Triton answered with vectors of version {sorted(versions)}, not {self.embedding_version}"
-            raise ModelUnavailable(message)
+            version = self.embedding_version
+            raise ModelUnavailable(
+                f"Triton answered with vectors of version {sorted(versions)}, not {version}: garments_{version} names "
+                "an embed that was exported for another version. Mend its step, or export the model for a version of "
+                "its own and bring the catalog there with `lookalike reindex VERSION`"
+            )
         return read_garments(arrays, vocabularies=self.vocabularies, detected=self._detected)
 
 
@@ -204,55 +257,6 @@ async def _wait_until_ready(client: InferenceServerClient, models: list[str], *,
             problem = str(error.message())
         await asyncio.sleep(min(_POLL_SECONDS, max(left, 0.0)))
     raise ModelUnavailable(f"Triton at {address} was not ready within {timeout:g} s: {problem}")
-
-
-async def _detector_classes(
-    client: InferenceServerClient, configs: Sequence[Config], *, timeout: float
-) -> tuple[str, ...]:
-    """Ask the step that gives `classes` what they are called: the detector may be swapped, and its words with it."""
-    for step in (step for config in configs for step in config.ensemble_scheduling.step):
-        if "classes" in step.output_map:
-            version = str(step.model_version) if step.model_version > 0 else ""
-            answer = await client.get_model_config(step.model_name, version, client_timeout=timeout)
-            return _words(answer.config, "garment")
-    return ()
-
-
-def _learned(configs: Sequence[Config], embedding_version: int) -> _Served:
-    """Read version, vocabularies and vector size from the ensembles' configurations, which must agree."""
-    served = [
-        _Served(
-            embedding_version=int(_parameter(config, "embedding_version") or 0),
-            embedding_size=next((int(output.dims[-1]) for output in config.output if output.name == "embedding"), 0),
-            vocabularies=_vocabularies(config),
-            outputs=tuple(output.name for output in config.output),
-        )
-        for config in configs
-    ]
-    if len(set(served)) > 1:
-        names = " and ".join(config.name for config in configs)
-        raise ModelUnavailable(f"the ensembles {names} disagree in parameters or outputs")
-    if served[0].embedding_version != embedding_version or served[0].embedding_size < 1:
-        raise ModelUnavailable(f"the ensemble {configs[0].name} does not serve vectors of version {embedding_version}")
-    return served[0]
-
-
-def _vocabularies(config: Config) -> Vocabularies:
-    return Vocabularies(
-        category=_words(config, "category"),
-        pattern=_words(config, "pattern"),
-        material=_words(config, "material"),
-        colour=_words(config, "colour"),
-    )
-
-
-def _words(config: Config, name: str) -> tuple[str, ...]:
-    words = _parameter(config, f"{name}_labels")
-    return tuple(words.split(",")) if words else ()
-
-
-def _parameter(config: Config, key: str) -> str:
-    return str(config.parameters[key].string_value) if key in config.parameters else ""
 
 
 def _input(name: str, array: npt.NDArray[Any], kind: str) -> InferInput:
@@ -277,6 +281,6 @@ def _translated(error: InferenceServerException) -> LookalikeError | None:
         return DeadlineExceeded(_TOO_LATE)
     if _OVERLOAD.search(message):
         return Overloaded("Triton has more photos waiting than it can look at in time")
-    if status in ("UNAVAILABLE", "CANCELLED", "NOT_FOUND") or "Stub process" in message:
+    if status in ("UNAVAILABLE", "CANCELLED", "NOT_FOUND") or _OUTAGE.search(message):
         return ModelUnavailable("Triton cannot look at photos right now")
     return None

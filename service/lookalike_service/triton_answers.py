@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike_service.model import Box, Garment, Label, Source, Vocabularies
-from lookalike_service.refining import box_around_mask, weighed_score, without_doubles
+from lookalike_service.refining import boxes_around_masks, weighed_score, without_doubles
 
 __all__ = ["Arrays", "read_garments"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+# What is less likely is nobody's answer, and two labels in three.
+_LEAST: Final = 0.01
 
 
 def read_garments(arrays: Arrays, *, vocabularies: Vocabularies, detected: Sequence[str]) -> tuple[Garment, ...]:
@@ -24,66 +27,83 @@ def read_garments(arrays: Arrays, *, vocabularies: Vocabularies, detected: Seque
     from the crop to the photo; labels are sorted, likeliest first. A head that the encoder lacks has no vocabulary,
     and its output, if there is one, is left out.
     """
-    garments = [_garment(arrays, row, vocabularies, detected) for row in range(len(arrays["embedding"]))]
+    drawn, certainties = boxes_around_masks(
+        arrays["mask"], crop_boxes=arrays["crop_box"], detected=arrays["garment_box"]
+    )
+    # Lists at once for all garments: an array is dear to take a number from.
+    rows = zip(
+        map(Source, arrays["source"].tolist()),
+        arrays["garment_class"].tolist(),
+        arrays["garment_score"].tolist(),
+        arrays["garment_box"].tolist(),
+        drawn.tolist(),
+        certainties.tolist(),
+        arrays["crop_box"].tolist(),
+        _chances(vocabularies.category, arrays.get("category"), len(drawn)),
+        _chances(vocabularies.colour, arrays.get("colours"), len(drawn)),
+        _chances(vocabularies.pattern, arrays.get("pattern"), len(drawn)),
+        _chances(vocabularies.material, arrays.get("material"), len(drawn)),
+        _on_photo(arrays["keypoints"], arrays["crop_box"]),
+        arrays["mask"],
+        arrays["embedding"],
+        strict=True,
+    )
+    garments = []
+    for source, number, score, box, around, certainty, crop, categories, colours, patterns, materials, *arrayed in rows:
+        coarse = _coarse(categories)
+        garment_class = detected[number] if 0 <= number < len(detected) else ""
+        if source is Source.DETECTED:
+            box, score = around, weighed_score(score, certainty=certainty, agreement=coarse.get(garment_class))
+        landmarks, mask, embedding = arrayed
+        garments.append(
+            Garment(
+                box=Box(*box),
+                crop_box=Box(*crop),
+                score=score,
+                source=source,
+                category=max(coarse, key=coarse.__getitem__, default=garment_class),
+                categories=_labels(categories, least=_LEAST),
+                colours=_labels(colours, least=0.0),
+                patterns=_labels(patterns, least=_LEAST),
+                materials=_labels(materials, least=_LEAST),
+                landmarks=landmarks,
+                mask=mask,
+                embedding=embedding,
+                detected=garment_class,
+            )
+        )
     if all(garment.source is Source.DETECTED for garment in garments):
         garments = without_doubles(sorted(garments, key=lambda garment: -garment.score))
     return tuple(garments)
 
 
-def _garment(arrays: Arrays, row: int, vocabularies: Vocabularies, detected: Sequence[str]) -> Garment:
-    crop_box = _box(arrays["crop_box"][row])
-    categories = _labels(vocabularies.category, arrays.get("category"), row)
-    chances = _coarse_chances(categories)
-    source = Source(int(arrays["source"][row]))
-    box, score = _box(arrays["garment_box"][row]), float(arrays["garment_score"][row])
-    garment_class = _detected(detected, int(arrays["garment_class"][row]))
-    if source is Source.DETECTED:
-        box, certainty = box_around_mask(arrays["mask"][row], crop_box=crop_box, detected=box)
-        score = weighed_score(score, certainty=certainty, agreement=chances.get(garment_class))
-    return Garment(
-        box=box,
-        crop_box=crop_box,
-        score=score,
-        source=source,
-        category=max(chances, key=chances.__getitem__, default=garment_class),
-        categories=categories,
-        colours=tuple(label for label in _labels(vocabularies.colour, arrays.get("colours"), row) if label.score > 0),
-        patterns=_labels(vocabularies.pattern, arrays.get("pattern"), row),
-        materials=_labels(vocabularies.material, arrays.get("material"), row),
-        landmarks=_on_photo(arrays["keypoints"][row], crop_box),
-        mask=arrays["mask"][row],
-        embedding=arrays["embedding"][row],
-        detected=garment_class,
-    )
-
-
-def _box(corners: npt.NDArray[np.float32]) -> Box:
-    x0, y0, x1, y1 = corners.tolist()
-    return Box(x0, y0, x1, y1)
-
-
-def _labels(names: Sequence[str], scores: npt.NDArray[np.float32] | None, row: int) -> tuple[Label, ...]:
+def _chances(
+    names: Sequence[str], scores: npt.NDArray[np.float32] | None, garments: int
+) -> list[Sequence[tuple[str, float]]]:
+    """What each garment may be and how likely; nothing where there is no such head."""
     if scores is None or not names:
-        return ()
-    ranked = sorted(zip(names, scores[row].tolist(), strict=True), key=lambda pair: -pair[1])
-    return tuple(Label(name, score) for name, score in ranked)
+        return [()] * garments
+    return [list(zip(names, row, strict=True)) for row in scores.tolist()]
 
 
-def _detected(names: Sequence[str], number: int) -> str:
-    return names[number] if 0 <= number < len(names) else ""
+def _labels(chances: Sequence[tuple[str, float]], *, least: float) -> tuple[Label, ...]:
+    """Likeliest first: those that are likelier than `least`, and in any case the likeliest, if it is likely at all."""
+    ranked = sorted(chances, key=lambda pair: -pair[1])
+    bound = min(least, ranked[0][1] / 2) if ranked else least
+    return tuple(Label(name, score) for name, score in ranked if score > bound)
 
 
-def _coarse_chances(categories: Sequence[Label]) -> dict[str, float]:
+def _coarse(categories: Sequence[tuple[str, float]]) -> dict[str, float]:
     """Summed probability of each part before the slash; empty when there is no such head."""
     sums: dict[str, float] = {}
-    for label in categories:
-        coarse = label.name.partition("/")[0]
-        sums[coarse] = sums.get(coarse, 0.0) + label.score
+    for name, score in categories:
+        coarse = name.partition("/")[0]
+        sums[coarse] = sums.get(coarse, 0.0) + score
     return sums
 
 
-def _on_photo(keypoints: npt.NDArray[np.float32], crop_box: Box) -> npt.NDArray[np.float32]:
+def _on_photo(keypoints: npt.NDArray[np.float32], crop_boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Landmarks (k, 8, 3) with x and y on the photo instead of on the crops (k, 4)."""
     landmarks = keypoints.copy()
-    landmarks[:, 0] = crop_box.x0 + keypoints[:, 0] * (crop_box.x1 - crop_box.x0)
-    landmarks[:, 1] = crop_box.y0 + keypoints[:, 1] * (crop_box.y1 - crop_box.y0)
+    landmarks[..., :2] = crop_boxes[:, None, :2] + keypoints[..., :2] * (crop_boxes[:, 2:] - crop_boxes[:, :2])[:, None]
     return landmarks

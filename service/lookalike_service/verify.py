@@ -38,15 +38,16 @@ class Report:
     faults: Counter[Fault] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     repaired: bool = False
+    version: int = 0
+    """The embedding version, where a catalog has several."""
 
     def sentence(self) -> str:
         """The report as one line."""
+        of_version = f" by version {self.version}" if self.version else ""
         counts = ", ".join(f"{self.faults[fault]} {fault.value}" for fault in Fault)
         end = " (repaired)" if self.repaired and self.faults else ""
-        return (
-            f"{self.catalog}: {self.products} products with {self.views} views, {self.indexed} in the index; "
-            f"{counts}{end}"
-        )
+        whole = f"{self.products} products with {self.views} views, {self.indexed} in the index"
+        return f"{self.catalog}{of_version}: {whole}; {counts}{end}"
 
 
 class Verifier:

@@ -106,6 +106,8 @@ def lay_out_backends(installation: Installation, directory: Path) -> Path:
     for backend in _BACKENDS.iterdir():
         if backend.is_dir():
             shutil.copytree(backend, backends / backend.name, ignore=shutil.ignore_patterns("__pycache__"))
+            # Its instances take turns on the cores by locking bytes of this.
+            (backends / backend.name / "cores").touch()
     return backends
 
 

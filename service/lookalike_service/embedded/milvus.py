@@ -57,6 +57,11 @@ class EmbeddedMilvus:
         """The address as LOOKALIKE_MILVUS_URI takes it, known once started."""
         return f"http://{self._host}:{self._port}"
 
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._process is not None and self._process.exit_status is None
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -67,7 +72,12 @@ class EmbeddedMilvus:
         self.stop()
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises PackageMissing, PortTaken, ServerFailed."""
+        """Start and wait until it answers, where it was before if that can be; does nothing when it runs.
+
+        Raises PackageMissing, PortTaken, ServerFailed.
+        """
+        if self.running:
+            return
         if importlib.util.find_spec("milvus_lite") is None:
             raise PackageMissing("Milvus Lite is not installed; run: pip install 'lookalike[embedded]'")
         for directory in (self.data_directory, self.run_directory):
@@ -94,7 +104,9 @@ class EmbeddedMilvus:
     def _launch(self) -> None:
         if self._wanted_port:
             check_port(self._wanted_port, host=self._host, purpose="Milvus Lite")
-        self._port = self._wanted_port or free_ports(1, host=self._host)[0]
+        # After a crash the address stays what it was, so that whoever is connected finds the server again.
+        known = self._port if self._port and is_free(self._port, host=self._host) else 0
+        self._port = self._wanted_port or known or free_ports(1, host=self._host)[0]
         command = [sys.executable, "-I", str(_SCRIPT), str(self.data_directory), self._host, str(self._port)]
         self._process = GuardedProcess(
             command,

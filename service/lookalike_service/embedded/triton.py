@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from lookalike_service.embedded.errors import PortTaken, RunDirectoryBusy, Serve
 from lookalike_service.embedded.installation import find_installation, lay_out_backends, server_environment
 from lookalike_service.embedded.ports import check_port, free_ports, is_free
 from lookalike_service.embedded.processes import GuardedProcess
+from lookalike_service.embedded.stubs import living_stubs
 
 __all__ = ["EmbeddedTriton"]
 
@@ -27,7 +29,13 @@ SHARED_MEMORY = Path("/dev/shm")
 MINIMUM_SHARED_MEMORY = 256 * 1024 * 1024
 # A stub imports numpy and ONNX Runtime before it answers, a dozen of them at once on perhaps one core.
 _STUB_TIMEOUT_SECONDS = 120
-_ATTEMPTS = 3
+_ATTEMPTS = 5
+# Stubs that start at once on a busy machine wait for each other until one gives up (lock_exception) and takes the
+# server with it. With 20 processes waiting for two cores, 3 of 3 starts failed so with four models at once, which is
+# Triton's own choice, 1 of 3 with two, and none with one; that took 4 to 5 s.
+_LOADING_AT_ONCE = 1
+# Engines that are built take minutes each, and a machine with a GPU has more cores.
+_BUILDING_AT_ONCE = 4
 # Exit statuses above this one mean that a signal ended the server (as in a shell, and as guard.py says it).
 _DIED_OF_SIGNAL = 128
 _QUOTED_LINES = 12
@@ -70,6 +78,7 @@ class EmbeddedTriton:
         self._extra_arguments = extra_arguments
         self._process: GuardedProcess | None = None
         self._lock: int | None = None
+        self._instances: dict[str, int] = {}
 
     @property
     def grpc_address(self) -> str:
@@ -113,6 +122,42 @@ class EmbeddedTriton:
             self.stop()
             raise
         return self
+
+    def choose_address(self) -> None:
+        """Take the ports at which it will be started, so that its addresses are known before."""
+        if not self._ports:
+            self._choose_ports()
+
+    def dead_models(self) -> set[str]:
+        """The models that have fewer processes than instances: Triton calls them ready, and their calls fail."""
+        server = self._process.pid if self._process is not None else None
+        if server is None:
+            return set()
+        living = living_stubs(server)
+        for model in living.keys() - self._instances.keys():
+            self._instances[model] = self._configured(model)
+        short = {model for model, count in self._instances.items() if living[model] < count}
+        # A model that was exchanged meanwhile may have fewer instances than the one before.
+        self._instances.update({model: self._configured(model) for model in short})
+        return {model for model in short if living[model] < self._instances[model]}
+
+    def _configured(self, model: str) -> int:
+        """How many instances Triton has made of a model by its configuration; 0 when it does not say."""
+        host, _, port = self.http_address.rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=2)
+        try:
+            connection.request("GET", f"/v2/models/{model}/config")
+            groups = json.loads(connection.getresponse().read()).get("instance_group", [])
+            return sum(int(group.get("count", 1)) * max(1, len(group.get("gpus", []))) for group in groups)
+        except (OSError, http.client.HTTPException, ValueError):
+            return 0
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """End the server at once; with a dead stub it would take the whole of its grace to end by itself."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self) -> None:
         """Finish the requests in flight, end the server and all its children, and free what they shared."""
@@ -177,6 +222,7 @@ class EmbeddedTriton:
             f"--model-repository={self.repository}",
             f"--backend-directory={backends}",
             f"--cache-directory={caches}",
+            f"--model-load-thread-count={_BUILDING_AT_ONCE if self._model_config_name else _LOADING_AT_ONCE}",
             # Every configuration is complete; completing it again would start each stub twice.
             "--disable-auto-complete-config",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
@@ -204,6 +250,7 @@ class EmbeddedTriton:
             )
             try:
                 self._wait_until_ready()
+                self._instances.clear()
                 return
             except (PortTaken, ServerFailed) as error:
                 crashed = (self._process.exit_status or 0) > _DIED_OF_SIGNAL

@@ -1,20 +1,26 @@
 """A Python-based Triton backend called onnxruntime: serves `model.onnx` where the native one is not at hand.
 
 It reads the same config.pbtxt as NVIDIA's backend. Of the `parameters` it knows `intra_op_thread_count` and
-`inter_op_thread_count` (1 when not given) and `cudnn_conv_algo_search`; of its own it has `rows_per_run`, above which a
-batch is run in slices.
+`inter_op_thread_count` (1 when not given) and, for a GPU, those of execution_providers.py, which reads the accelerators
+too; of its own it has `rows_per_run`, above which a batch is run in slices.
 """
 
 from __future__ import annotations
 
+import fcntl
+import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from cores import Cores
+from execution_providers import CPU, CUDA, TENSORRT, NotUnderstood, Provider, gpu_providers, records_graphs
+from recorded_runs import RecordedRuns
 
 # Triton's names of types and ONNX Runtime's.
 _TYPES = {
@@ -26,7 +32,11 @@ _TYPES = {
     "TYPE_FP16": "tensor(float16)",
     "TYPE_FP32": "tensor(float)",
 }
-_CUDNN_SEARCHES = {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}
+# What each provider needs beside onnxruntime-gpu; the versions are those that its release 1.31 was linked to.
+_REMEDIES = {
+    TENSORRT: "install TensorRT 10: pip install 'tensorrt-cu13-libs<11'",
+    CUDA: "install lookalike[embedded-gpu] in place of lookalike[embedded], and a driver for CUDA 13",
+}
 
 Arrays = dict[str, Any]
 # Triton's Python API brings no types, nor does ONNX Runtime.
@@ -49,10 +59,13 @@ class TritonPythonModel:
         self._outputs = [output["name"] for output in config["output"]]
         self._batches = int(config["max_batch_size"]) > 0
         self._rows_per_run = int(_parameters(config).get("rows_per_run", "0"))
-        self._session = _session(path, args, config)
-        problems = _differences(config, self._session)
+        providers = _providers(args, config)
+        session = _session(path, _parameters(config), providers, name=self._name)
+        problems = _differences(config, session)
         if problems:
             raise pb_utils.TritonModelException(f"{path} is not what config.pbtxt says: {'; '.join(problems)}")
+        self._session = _recorded(session, args, config) if records_graphs(providers) else session
+        self._core = _core(args, _parameters(config), on_cpu=providers[0][0] == CPU)
 
     def execute(self, requests: Sequence[Request]) -> list[Response]:
         """Run all requests as one batch; when that fails, each alone, so that one bad request fails alone."""
@@ -76,11 +89,15 @@ class TritonPythonModel:
         ordered = [name for name in self._outputs if name in names]
         rows = len(next(iter(arrays.values()))) if self._batches else 0
         if not 0 < self._rows_per_run < rows:
-            return dict(zip(ordered, self._session.run(ordered, arrays), strict=True))
+            return dict(zip(ordered, self._once(ordered, arrays), strict=True))
         starts = range(0, rows, self._rows_per_run)
         slices = [{name: array[at : at + self._rows_per_run] for name, array in arrays.items()} for at in starts]
-        runs = [self._session.run(ordered, part) for part in slices]
+        runs = [self._once(ordered, part) for part in slices]
         return {name: np.concatenate(parts) for name, parts in zip(ordered, zip(*runs, strict=True), strict=True)}
+
+    def _once(self, names: Sequence[str], arrays: Arrays) -> list[Any]:
+        with self._core():
+            return self._session.run(names, arrays)
 
     def _alone(self, arrays: Arrays, names: Sequence[str]) -> Response:
         try:
@@ -104,8 +121,22 @@ def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: value["string_value"] for key, value in config["parameters"].items()}
 
 
-def _session(path: Path, args: Mapping[str, str], config: Mapping[str, Any]) -> onnxruntime.InferenceSession:
-    parameters = _parameters(config)
+def _core(
+    args: Mapping[str, str], parameters: Mapping[str, str], *, on_cpu: bool
+) -> Callable[[], AbstractContextManager[None]]:
+    """Where the embedded stack has laid out a file for it, graphs take turns on the cores."""
+    path = Path(__file__).with_name("cores")
+    if not on_cpu or not path.exists():
+        return nullcontext
+    number = args["model_instance_name"].rsplit("_", 1)[-1]
+    threads = int(parameters.get("intra_op_thread_count", "1"))
+    return Cores(path, instance=int(number) if number.isdigit() else 0, threads=threads).taken
+
+
+def _session(
+    path: Path, parameters: Mapping[str, str], providers: list[Provider], *, name: str
+) -> onnxruntime.InferenceSession:
+    """Open the graph; TensorRT may be missing then, which the log says, and CUDA does its part."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", "1"))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", "1"))
@@ -113,18 +144,67 @@ def _session(path: Path, args: Mapping[str, str], config: Mapping[str, Any]) -> 
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=_providers(args, parameters))
+    with _one_builds(dict(providers)):
+        try:
+            # ONNX Runtime's own fallback would forget the options, and with them the device.
+            session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+        except Exception as error:
+            if providers[0][0] != TENSORRT:
+                raise
+            pb_utils.Logger.log_warn(f"{name} runs without TensorRT ({error}); {_REMEDIES[TENSORRT]}")
+            return _session(path, parameters, providers[1:], name=name)
+    for missing in [provider for provider, _ in providers if provider not in session.get_providers()]:
+        # What cannot be loaded is left out by ONNX Runtime without an error.
+        pb_utils.Logger.log_warn(f"{name} runs without {missing}; {_REMEDIES[missing]}")
+    return session
 
 
-def _providers(args: Mapping[str, str], parameters: Mapping[str, str]) -> list[Any]:
+def _recorded(
+    session: onnxruntime.InferenceSession, args: Mapping[str, str], config: Mapping[str, Any]
+) -> RecordedRuns | onnxruntime.InferenceSession:
+    if CUDA not in session.get_providers():
+        return session
+    try:
+        device = int(args["model_instance_device_id"])
+        return RecordedRuns(session, largest=int(config["max_batch_size"]), device_id=device)
+    except ValueError as error:
+        raise pb_utils.TritonModelException(f"{args['model_name']}: {error}") from error
+
+
+@contextmanager
+def _one_builds(options: Mapping[str, Mapping[str, str]]) -> Iterator[None]:
+    """Instances that share a cache of engines take turns: the first builds them, the others find them there."""
+    cache = options.get(TENSORRT, {}).get("trt_engine_cache_path")
+    if not cache:
+        yield
+        return
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    with Path(cache, "building.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _providers(args: Mapping[str, str], config: Mapping[str, Any]) -> list[Provider]:
+    name = args["model_name"]
     if args["model_instance_kind"] != "GPU":
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        pb_utils.Logger.log_warn(f"{args['model_name']} runs on the CPU; for the GPU install lookalike[embedded-gpu]")
-        return ["CPUExecutionProvider"]
-    search = _CUDNN_SEARCHES[parameters.get("cudnn_conv_algo_search", "1")]
-    cuda = {"device_id": args["model_instance_device_id"], "cudnn_conv_algo_search": search}
-    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+        return [(CPU, {})]
+    available = onnxruntime.get_available_providers()
+    if CUDA not in available:
+        pb_utils.Logger.log_warn(f"{name} runs on the CPU; {_REMEDIES[CUDA]}")
+        return [(CPU, {})]
+    try:
+        wanted = gpu_providers(config, device=args["model_instance_device_id"])
+    except NotUnderstood as error:
+        raise pb_utils.TritonModelException(f"{name}: {error}") from error
+    # CUDA, cuDNN and TensorRT may lie in packages of Python, where the loader does not look.
+    onnxruntime.preload_dlls()
+    if wanted[0][0] == TENSORRT:
+        if TENSORRT not in available:
+            pb_utils.Logger.log_warn(f"{name} runs without TensorRT, which this onnxruntime-gpu was built without")
+            return wanted[1:]
+        with suppress(ImportError):
+            importlib.import_module("tensorrt_libs")
+    return wanted
 
 
 def _responses(results: Sequence[Arrays], wanted: Sequence[Sequence[str]]) -> list[Response]:

@@ -1,0 +1,35 @@
+"""The processes in which Triton runs Python: Triton goes on calling a model ready whose processes have died."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+__all__ = ["living_stubs"]
+
+PROC: Final = Path("/proc")
+# The arguments of a stub end with the name of its instance, as in detect_0_1, and the folder of its backend.
+INSTANCE: Final = -2
+
+
+def living_stubs(server: int) -> Counter[str]:
+    """How many stubs of a tritonserver live, by model; one that died has no command line any more."""
+    found: Counter[str] = Counter()
+    for pid in _children(server):
+        with contextlib.suppress(OSError, IndexError):
+            arguments = (PROC / str(pid) / "cmdline").read_text().rstrip("\0").split("\0")
+            if arguments[0].endswith("triton_python_backend_stub"):
+                found[arguments[INSTANCE].rsplit("_", 2)[0]] += 1
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """The children of all its threads: Triton starts stubs from several."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
