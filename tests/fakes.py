@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import operator
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,11 @@ def vector(look: str, *, variation: str = "", amount: float = 0.05) -> npt.NDArr
     return unit
 
 
+def by(version: int) -> str:
+    """What distinguishes the looks that a later embedding version sees from those of the first."""
+    return "" if version == 1 else f" by version {version}"
+
+
 def photo(*garments: dict[str, Any]) -> bytes:
     """A "photo" that FakeFinder can read: what is on it, as JSON.
 
@@ -47,16 +53,22 @@ def photo(*garments: dict[str, Any]) -> bytes:
 
 
 class FakeFinder:
-    """A GarmentFinder that reads `photo`s; `failure` is raised instead, `gate` holds calls back until it is set."""
+    """A GarmentFinder that reads `photo`s; `failure` is raised instead, `gate` holds calls back until it is set.
 
-    embedding_version = 1
+    Each version sees every look in its own way.
+    """
+
     embedding_size = DIMENSION
     vocabularies = Vocabularies()
+    capacity = 32
 
-    def __init__(self) -> None:
+    def __init__(self, embedding_version: int = 1) -> None:
+        self.embedding_version = embedding_version
         self.calls = 0
+        self.answered = self.failed = 0.0
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.closed = False
 
     async def find(
         self,
@@ -71,21 +83,29 @@ class FakeFinder:
         if self.gate:
             await self.gate.wait()
         if self.failure:
+            self.failed = time.monotonic()
             raise self.failure
+        self.answered = time.monotonic()
         try:
             worn = json.loads(image)
         except ValueError as error:
             raise ImageUnreadable("these bytes are no image") from error
         if regions:
-            garments = [_garment(worn[0], box=box, source=Source.REGION) for box in regions]
+            garments = [self._garment(worn[0], box=box, source=Source.REGION) for box in regions]
         elif worn:
-            garments = [_garment(each, box=Box(*each.get("box", (0.1, 0.1, 0.9, 0.9)))) for each in worn]
+            garments = [self._garment(each, box=Box(*each.get("box", (0.1, 0.1, 0.9, 0.9)))) for each in worn]
         else:
-            garments = [_garment({"look": "nothing"}, box=Box(0, 0, 1, 1), source=Source.WHOLE_IMAGE)]
+            garments = [self._garment({"look": "nothing"}, box=Box(0, 0, 1, 1), source=Source.WHOLE_IMAGE)]
         return Found(tuple(garments[: max_garments or 16]), self.embedding_version, 0.001)
 
+    def _garment(self, worn: dict[str, Any], *, box: Box, source: Source = Source.DETECTED) -> Garment:
+        return garment(worn, version=self.embedding_version, box=box, source=source)
 
-def _garment(worn: dict[str, Any], *, box: Box, source: Source = Source.DETECTED) -> Garment:
+    async def close(self) -> None:
+        self.closed = True
+
+
+def garment(worn: dict[str, Any], *, version: int, box: Box, source: Source) -> Garment:
     category = worn.get("category", "top")
     mask = np.zeros((8, 8), np.uint8)
     mask[2:6, 2:6] = 255
@@ -101,7 +121,7 @@ def _garment(worn: dict[str, Any], *, box: Box, source: Source = Source.DETECTED
         materials=(),
         landmarks=np.full((8, 3), 0.5, np.float32),
         mask=mask,
-        embedding=vector(worn["look"], variation=worn.get("variation", "")),
+        embedding=vector(worn["look"] + by(version), variation=worn.get("variation", "")),
     )
 
 
@@ -114,6 +134,8 @@ class MemoryIndex:
         self.gate: asyncio.Event | None = None
         self.searches = 0
         self.upserted = 0
+        self.pointed: dict[str, bool] = {}
+        self.closed = False
 
     async def prepare(self, catalog: str) -> None:
         self._entries(catalog)
@@ -159,8 +181,16 @@ class MemoryIndex:
         entries = self._entries(catalog)
         return {id: entries[id].product.indexed_revision for id in view_ids if id in entries}
 
+    async def point(self, catalog: str) -> None:
+        self._entries(catalog)
+        self.pointed[catalog] = True
+
+    async def drop(self, catalog: str) -> None:
+        self._entries(catalog)
+        del self.catalogs[catalog]
+
     async def close(self) -> None:
-        self.catalogs.clear()
+        self.closed = True
 
     def _entries(self, catalog: str) -> dict[str, Entry]:
         if self.failure:

@@ -27,7 +27,14 @@ from lookalike.v1.product_service_pb2 import (
 MIB = 2**20
 UNARY = {
     "SearchService": ("SearchProducts", "AnalyzeImage", "ListSimilarProducts", "ListAlsoViewedProducts"),
-    "ProductService": ("GetProduct", "ListProducts", "CreateProduct", "UpdateProduct", "DeleteProduct"),
+    "ProductService": (
+        "GetProduct",
+        "ListProducts",
+        "CreateProduct",
+        "UpdateProduct",
+        "DeleteProduct",
+        "DeleteSessionViews",
+    ),
 }
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -17,16 +17,19 @@ __all__ = ["DirectPipeline"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 Garments = Any  # of a module that is loaded by its path
+_BETWEEN = ("pixels", "letterbox", "frame", "boxes", "scores", "classes", "crops")
 
 
 class DirectPipeline:
     """Runs a model repository in this process; what the ensembles answer must be what this answers."""
 
-    def __init__(self, repository: Path, *, threads: int = 1) -> None:
+    def __init__(self, repository: Path, *, threads: int = 1, spinning: bool = True) -> None:
+        """`threads` work within a graph; with `spinning` they wait for each other without giving up their cores."""
         self._decoding, self._cropping = load_glue("decode", "decoding"), load_glue("crop", "cropping")
         self._decode, self._crop = (_parameters(repository / stage) for stage in ("decode", "crop"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         options.log_severity_level = 3
         self._sessions = {
             stage: onnxruntime.InferenceSession(repository / stage / "1" / "model.onnx", options)
@@ -41,18 +44,32 @@ class DirectPipeline:
         options: tuple[float, float] = (0.0, 0.0),
     ) -> Arrays:
         """Answer every output of the ensembles for one encoded photo, or for the caller's regions on it."""
+        followed = self.follow(image, regions=regions, options=options)
+        return {name: array for name, array in followed.items() if name not in _BETWEEN}
+
+    def follow(
+        self,
+        image: bytes,
+        *,
+        regions: npt.NDArray[np.float32] | None = None,
+        options: tuple[float, float] = (0.0, 0.0),
+    ) -> Arrays:
+        """The same, and beside it what the stages hand to each other."""
         limits = self._decoding.Limits(
             max_bytes=int(self._decode["max_bytes"]),
             max_pixels=int(self._decode["max_pixels"]),
             longest_side=int(self._decode["longest_side"]),
         )
         pixels = self._decoding.decode(image, limits=limits)
-        garments = self._chosen(pixels, options) if regions is None else self._cropping.given(regions)
+        found, garments = self._chosen(pixels, options) if regions is None else ({}, self._cropping.given(regions))
         crops, crop_box = self._cropping.cut(
             pixels, garments, size=int(self._crop["crop_size"]), context=float(self._crop["context"])
         )
         keypoints, mask = self._run("keypoints", crops=crops), self._run("segment", crops=crops)
         return {
+            "pixels": pixels,
+            **found,
+            "crops": crops,
             "crop_box": crop_box,
             "garment_box": garments.boxes,
             "garment_score": garments.scores,
@@ -63,7 +80,7 @@ class DirectPipeline:
             **self._run("embed", crops=crops, **keypoints, **mask),
         }
 
-    def _chosen(self, pixels: npt.NDArray[np.uint8], options: tuple[float, float]) -> Garments:
+    def _chosen(self, pixels: npt.NDArray[np.uint8], options: tuple[float, float]) -> tuple[Arrays, Garments]:
         square, frame = self._decoding.letterbox(pixels, size=int(self._decode["letterbox_size"]))
         rows = {name: array[0] for name, array in self._run("detect", letterbox=square).items()}
         wanted = self._cropping.Options.read(
@@ -71,7 +88,8 @@ class DirectPipeline:
             default_min_score=float(self._crop["default_min_score"]),
             default_max_garments=int(self._crop["default_max_garments"]),
         )
-        return self._cropping.detected(**rows, frame=frame[0], options=wanted)
+        chosen = self._cropping.detected(**rows, frame=frame[0], options=wanted)
+        return {"letterbox": square, "frame": frame, **rows}, chosen
 
     def _run(self, stage: str, **inputs: npt.NDArray[Any]) -> Arrays:
         session = self._sessions[stage]

@@ -32,6 +32,7 @@ __all__ = [
     "MILVUSES",
     "MILVUS_SERVERS",
     "MilvusAccess",
+    "MilvusServer",
     "PostgresAccess",
     "lite",
     "milvus",
@@ -64,10 +65,11 @@ AS_NOBODY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MilvusAccess:
-    """Where a Milvus listens and how to get in."""
+    """Where a Milvus listens and how to get in; `metrics` is where it shows them, if that is known."""
 
     uri: str
     token: str = ""
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +92,63 @@ def lite(directory: Path) -> Iterator[MilvusAccess]:
         yield MilvusAccess(server.uri)
 
 
-@contextmanager
-def milvus(directory: Path, *, settings: Mapping[str, Any] | None = None) -> Iterator[MilvusAccess]:
-    """The standalone server of the wheel `milvus` during a `with` block.
+class MilvusServer:
+    """The standalone server of the wheel `milvus`, which can be killed and comes back with the same data and ports.
 
     Users and passwords are on. `settings` are those of the wheel's `MilvusServerConfig`. All its ports but etcd's
     listen on every interface: for tests only.
     """
-    programs = _unpacked_milvus()
-    for attempt in range(ATTEMPTS):
-        run = directory / f"attempt-{attempt}"
-        process, access, health = _launched_milvus(programs, run, settings or {})
-        try:
-            if _until(partial(_healthy, health), process):
-                yield access
+
+    def __init__(self, directory: Path, *, settings: Mapping[str, Any] | None = None) -> None:
+        self._directory = directory
+        self._settings = settings or {}
+        self._launch: Callable[[], GuardedProcess] | None = None
+        self._process: GuardedProcess | None = None
+        self._health = ""
+        self._has_served = False
+        self.access = MilvusAccess("")
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, or None while it is gone."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it, the first time on free ports, and wait until it is healthy. Raises ServerFailed."""
+        programs = _unpacked_milvus()
+        for attempt in range(ATTEMPTS):
+            if not self._has_served:
+                run = self._directory / f"attempt-{attempt}"
+                self._launch, self.access, self._health = _configured_milvus(programs, run, self._settings)
+            assert self._launch is not None
+            self._process = self._launch()
+            if _until(partial(_healthy, self._health), self._process):
+                self._has_served = True
                 return
-        finally:
-            process.stop()
-    raise ServerFailed(f"Milvus did not start; the end of its log:\n{_log_end(run / 'milvus.log')}")
+            self.stop()
+        log = self._process.log_path if self._process else None
+        raise ServerFailed(f"Milvus did not start; the end of its log:\n{_log_end(log) if log else ''}")
+
+    def kill(self) -> None:
+        """End it without warning."""
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """End it; it does not listen to SIGTERM."""
+        if self._process is not None:
+            self._process.stop()
+
+
+@contextmanager
+def milvus(directory: Path, *, settings: Mapping[str, Any] | None = None) -> Iterator[MilvusAccess]:
+    """A real Milvus during a `with` block; see MilvusServer."""
+    server = MilvusServer(directory, settings=settings)
+    try:
+        server.start()
+        yield server.access
+    finally:
+        server.stop()
 
 
 def _unpacked_milvus() -> Path:
@@ -128,9 +169,10 @@ def _unpacked_milvus() -> Path:
     return folder / "bin"
 
 
-def _launched_milvus(
+def _configured_milvus(
     programs: Path, run: Path, settings: Mapping[str, Any]
-) -> tuple[GuardedProcess, MilvusAccess, str]:
+) -> tuple[Callable[[], GuardedProcess], MilvusAccess, str]:
+    """What starts a server with data of its own in `run`, how to get in, and where it says that it is healthy."""
     from milvus import MilvusServerConfig
 
     run.mkdir(parents=True)
@@ -160,7 +202,8 @@ def _launched_milvus(
         "METRICS_PORT": str(health),
         "MILVUS_RUN_DIR": str(run / "run"),
     }
-    process = GuardedProcess(
+    launch = partial(
+        GuardedProcess,
         [str(programs / "milvus"), "run", "standalone"],
         environment=environment,
         directory=run,
@@ -168,8 +211,9 @@ def _launched_milvus(
         stop_timeout=0.1,  # it does not end on SIGTERM
     )
     scheme = "https" if settings.get("tls_mode") else "http"
-    access = MilvusAccess(f"{scheme}://localhost:{chosen['proxy_port']}", "root:Milvus")
-    return process, access, f"http://{HOST}:{health}/healthz"
+    shown = f"http://{HOST}:{health}"
+    access = MilvusAccess(f"{scheme}://localhost:{chosen['proxy_port']}", "root:Milvus", metrics=f"{shown}/metrics")
+    return launch, access, f"{shown}/healthz"
 
 
 def _healthy(address: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,20 @@ from lookalike.v1 import product_pb2, product_service_pb2
 from lookalike.v1.product_service_pb2_grpc import ProductServiceStub
 from lookalike.v1.search_service_pb2_grpc import SearchServiceStub
 from lookalike_service.database import DatabaseOptions, open_database
+from lookalike_service.errors import ModelUnavailable
 from lookalike_service.images import Images
+from lookalike_service.page_view_store import SqlPageViews
 from lookalike_service.server import Gateway, build
 from lookalike_service.settings import Settings
 from lookalike_service.store import SqlStore
+from lookalike_service.version_records import SqlVersions
+from lookalike_service.versions import Pair
+from lookalike_service.watching import VersionWatch
 
 # What is durable waits for the disk; tests of something else need not.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 Check = Callable[[], Coroutine[Any, Any, None]]
+OF_VERSION_1 = Settings()
 
 
 @dataclass
@@ -42,6 +48,9 @@ class Shop:
     store: SqlStore
     images: Images
     settings: Settings
+    versions: VersionWatch
+    pairs: dict[int, Pair]
+    folder: Path
 
     @property
     def search(self) -> Any:  # noqa: ANN401 - one class serves synchronous and asynchronous channels
@@ -72,25 +81,62 @@ async def open_shop(
     *,
     images: str = "file",
     finder: FakeFinder | None = None,
+    index: MemoryIndex | None = None,
+    pairs: dict[int, Pair] | None = None,
+    folder: Path | None = None,
     **changes: Any,  # noqa: ANN401 - any setting
 ) -> AsyncIterator[Shop]:
     """Serve over fakes, a SQLite file and a folder of images; catalogs `default` and `other` exist.
 
-    `images` is the kind of place, as fsspec calls it, where photographs go.
+    `images` is the kind of place, as fsspec calls it, where photographs go. `pairs` are more embedding versions, which
+    may also come later. Two shops in one `folder` are two gateways of one catalog.
     """
-    values = {"address": "127.0.0.1:0", "catalogs": "default,other", "token_keys": "0123456789abcdef", **changes}
+    values = {
+        "address": "127.0.0.1:0",
+        "catalogs": "default,other",
+        "token_keys": "0123456789abcdef",
+        # Tests count what the models are asked.
+        "probe_seconds": 3600,
+        **changes,
+    }
     settings = Settings(**values)
-    finder, index = finder or FakeFinder(), MemoryIndex()
+    finder, index = finder or FakeFinder(), index or MemoryIndex()
+    reached = {} if pairs is None else pairs
+    reached.setdefault(1, Pair(finder, index))
     async with AsyncExitStack() as stack:
-        path = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY))
-        store = await open_store(Path(path))
+        path = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
+        store = await open_store(path)
         stack.push_async_callback(store.close)
         photographs = Images(f"{images}://{path}/images")
-        gateway = await build(settings, finder=finder, index=index, store=store, images=photographs)
+        versions = await watching(store, reached, settings)
+        stack.push_async_callback(versions.close)
+        gateway = await build(
+            settings, versions=versions, store=store, page_views=SqlPageViews(store), images=photographs
+        )
         await gateway.start()
         stack.push_async_callback(gateway.stop, grace=1)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}"))
-        yield Shop(gateway, channel, finder, index, store, photographs, settings)
+        yield Shop(gateway, channel, finder, index, store, photographs, settings, versions, reached, path)
+
+
+async def watching(store: SqlStore, pairs: Mapping[int, Pair], settings: Settings = OF_VERSION_1) -> VersionWatch:
+    """What a gateway knows of the embedding versions, which are reached as far as they are among `pairs`."""
+
+    async def opened(version: int, *, timeout: float) -> Pair:
+        if version not in pairs:
+            raise ModelUnavailable(f"Triton does not serve garments_{version}")
+        return pairs[version]
+
+    versions = VersionWatch(
+        SqlVersions(store),
+        opened,
+        catalogs=settings.catalogs,
+        shares=settings.version_shares,
+        pause=settings.versions_seconds,
+        grace=settings.deadline_seconds,
+    )
+    await versions.start(settings.embedding_version, timeout=5)
+    return versions
 
 
 def product(

@@ -28,6 +28,10 @@ def copy_repository(source: Path, target: Path) -> Path:
     """Copy a model repository without its trained graphs and put stand-ins in their place."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.onnx", "__pycache__"))
     write_stand_ins(target)
+    # Other precisions of a stage are files of their own.
+    for kept in source.glob("*/1/model.*.onnx"):
+        folder = target / kept.relative_to(source).parent
+        shutil.copyfile(folder / "model.onnx", folder / kept.name)
     return target
 
 
@@ -129,8 +133,8 @@ def _segment() -> onnx.ModelProto:
 
 
 def _embed(embedding_version: int) -> onnx.ModelProto:
-    """A random projection of an 8x8 thumbnail plus the mean of mask and landmarks."""
-    random = np.random.default_rng(7)
+    """A random projection of an 8x8 thumbnail plus the mean of mask and landmarks, another one for each version."""
+    random = np.random.default_rng(6 + embedding_version)
     nodes = [
         *_zero("crops"),
         helper.make_node("AveragePool", ["image_float"], ["small"], kernel_shape=[28, 28], strides=[28, 28]),

@@ -130,6 +130,6 @@ async def database(request: pytest.FixtureRequest, engines: Engines, tmp_path: P
 @pytest.fixture
 async def store(database: DatabaseOptions) -> AsyncIterator[Store]:
     """The catalog of record in every database in turn."""
-    found = SqlStore(await open_database(database, timeout=20))
+    found = SqlStore(await open_database(database, timeout=20), remembered=100)
     yield found
     await found.close()

@@ -21,8 +21,10 @@ from lookalike_service.errors import StartupError
 from lookalike_service.images import Images
 from lookalike_service.migrate import newest_version
 from lookalike_service.model import Box, Hint, Money, Product, ProductImage, View
-from lookalike_service.projection import Projection
+from lookalike_service.projection import Projection, only
 from lookalike_service.store import SqlStore
+from lookalike_service.version_records import SqlVersions
+from lookalike_service.versions import State
 from support_database import differences, made_without_versions, rows_of_products, version_of
 
 
@@ -79,6 +81,7 @@ async def test_all_of_it_comes_back_and_the_index_follows(database: DatabaseOpti
     images, folder = Images(f"file://{tmp_path}/images"), Backup(tmp_path / "backup")
     async with opened(database) as store:
         before = await filled(store, images)
+        await SqlVersions(store).adopt(["default"], 1)
         await store.settle([await store.delete("default", "p4", expected_revision=5, revision=9)])
         assert await folder.save(store.engine, images) == Contents(products=5, views=4, photographs=4)
     elsewhere = Images(f"file://{tmp_path}/elsewhere")
@@ -87,6 +90,7 @@ async def test_all_of_it_comes_back_and_the_index_follows(database: DatabaseOpti
     assert await version_of(engine) == newest_version()
     assert await differences(engine) == []
     store = SqlStore(engine)
+    assert [(each.version, each.state) for each in (await SqlVersions(store).all())["default"]] == [(1, State.SERVING)]
     after = await store.products("default", list(before), views=True, deleted=True)
     left = after.pop("p4")
     assert (left.deleted, left.revision) == (True, 9)
@@ -96,7 +100,7 @@ async def test_all_of_it_comes_back_and_the_index_follows(database: DatabaseOpti
         assert product.views[0].embedding.tolist() == before[id].views[0].embedding.tolist()
         assert await elsewhere.get(product.images[0].sha256) == f"photograph {id[1:]}".encode()
     index = MemoryIndex()
-    assert await Projection(index=index, store=store, embedding_version=1).replay() == 5
+    assert await Projection(shelves=only(1, index), store=store).replay() == 5
     assert sorted(index.catalogs["default"]) == ["p0/0", "p1/0", "p2/0", "p3/0"]
     await store.close()
 
@@ -128,6 +132,7 @@ async def test_a_backup_of_the_first_version_is_restored(
                 del row[column]
                 file.write(json.dumps(row) + "\n")
     manifest = json.loads((saved / "manifest.json").read_text())
+    del manifest["rows"]["embedding_versions"]
     (saved / "manifest.json").write_text(json.dumps({**manifest, "version": "0001"}))
     engine = make_engine(database)
     await Backup(saved).restore(engine, Images(f"file://{tmp_path}/restored"))

@@ -20,11 +20,13 @@ from lookalike_service.database import DatabaseOptions, open_database
 from lookalike_service.images import Images
 from lookalike_service.milvus import MilvusIndex, MilvusOptions
 from lookalike_service.model import Box, Entry, Product, View
+from lookalike_service.page_view_store import SqlPageViews
 from lookalike_service.server import build
 from lookalike_service.settings import Settings
 from lookalike_service.store import SqlStore
+from lookalike_service.versions import Pair
 from support_engines import MILVUS_SERVERS
-from support_gateway import MEMORY, product
+from support_gateway import MEMORY, product, watching
 
 SECONDS = 6
 # What other gateways write meanwhile, in batches as a gateway writes them.
@@ -104,9 +106,10 @@ async def test_found_within_a_second_of_the_acknowledgement(milvus_options: Milv
         store = SqlStore(await open_database(DatabaseOptions(f"sqlite+aiosqlite:///{folder}/catalog.db")))
         stack.push_async_callback(store.close)
         index = await MilvusIndex.connect(milvus_options, embedding_version=1, dimension=DIMENSION)
-        stack.push_async_callback(index.close)
         images = Images(f"file://{folder}/images")
-        gateway = await build(settings, finder=FakeFinder(), index=index, store=store, images=images)
+        versions = await watching(store, {1: Pair(FakeFinder(), index)}, settings)
+        stack.push_async_callback(versions.close)
+        gateway = await build(settings, versions=versions, store=store, page_views=SqlPageViews(store), images=images)
         await gateway.start()
         stack.push_async_callback(gateway.stop, grace=5)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}"))

@@ -71,6 +71,31 @@ async def test_views_are_read_only_when_asked_for(store: Store, catalog: str) ->
     assert (await store.products(catalog, ["p"]))["p"].views == ()
 
 
+async def test_views_that_are_shown_come_by_id_without_their_vectors(store: Store, catalog: str) -> None:
+    p, q = product(catalog, views=2), product(catalog, "q", views=2)
+    await written(store, p, q)
+    shown = {p.views[1].id: "p", q.views[0].id: "q", "p/no such view": "p", "r/0": "r"}
+    for _ in range(2):
+        found = await store.shown(catalog, shown, embedding_version=1)
+        assert found == {
+            p.views[1].id: (replace(p, views=()), p.views[1]),
+            q.views[0].id: (replace(q, views=()), q.views[0]),
+        }
+        assert {view.embedding.size for _, view in found.values()} == {0}
+    assert await store.shown(catalog, shown, embedding_version=2) == {}
+
+
+async def test_what_is_shown_is_what_was_written_last(store: Store, catalog: str) -> None:
+    await written(store, product(catalog), product(catalog, "q"))
+    shown = {"p/0": "p", "q/0": "q"}
+    await store.shown(catalog, shown, embedding_version=1)
+    await store.write(replace(product(catalog, revision=11), title="new"), expected_revision=10, pending=False)
+    await store.delete(catalog, "q", expected_revision=10)
+    found = await store.shown(catalog, shown, embedding_version=1)
+    assert [(each.title, each.revision) for each, _ in found.values()] == [("new", 11)]
+    assert await store.shown(catalog, {}, embedding_version=1) == {}
+
+
 async def test_nothing_of_another_catalog(store: Store, catalog: str) -> None:
     await written(store, product(catalog))
     assert await store.products(f"{catalog}2", ["p"]) == {}

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from lookalike import Client, SyncClient
 from lookalike.catalogs import Fetcher, load, open_catalog
@@ -13,6 +14,7 @@ from lookalike.v1.product_pb2 import Product
 from lookalike.v1.product_service_pb2 import IMPORT_OUTCOME_CREATED
 from lookalike_service.embedded.stack import serving
 from lookalike_service.wardrobe import Item, choose_outfit, make_items, render_outfit, write_catalog
+from support_page import CHROMIUM, Attendant, Running, browser_of, running, stocked
 from support_stack import Stack, jpeg
 
 ITEMS = make_items(48, seed=11)
@@ -57,3 +59,23 @@ def outfit(items: list[Item]) -> tuple[bytes, list[Item]]:
     """A rendered street photo as JPEG, and the items worn on it."""
     photo = render_outfit(choose_outfit(items, seed=4), seed=4)
     return jpeg(photo.image), [garment.item for garment in photo.garments]
+
+
+# Of a module and not of the session: Playwright has a loop of its own, beside which no test with one could run.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    if not CHROMIUM.exists():
+        pytest.skip(
+            f"there is no {CHROMIUM}; on Debian `apt-get install chromium` brings it, and `make test` as root does"
+        )
+    with browser_of() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shopping(items: list[Item]) -> Iterator[Running]:
+    """A gateway with a page, over models that know the rendered photos by heart, and its products."""
+    with running(Attendant(), also_viewed_seconds=0) as started:
+        started.do(stocked(started.shop, started.attendant, items[:40]))
+        yield started

@@ -70,7 +70,8 @@ async def test_an_outfit_gives_its_garments(client: Client, outfit: tuple[bytes,
 async def test_analyze_gives_the_same_garments_without_a_search(
     client: Client, outfit: tuple[bytes, list[Item]]
 ) -> None:
-    analyzed = await client.analyze(outfit[0], mask_format=MASK_FORMAT_POLYGON)
+    new = outfit[0] + bytes(8)  # to decoders the same photo; one that was looked at a moment ago needs no inference
+    analyzed = await client.analyze(new, mask_format=MASK_FORMAT_POLYGON)
     searched = await client.search(outfit[0])
     assert [garment.box for garment in analyzed.garments] == [result.garment.box for result in searched.results]
     assert all(garment.mask.polygon.rings for garment in analyzed.garments)
@@ -220,8 +221,22 @@ async def test_what_does_not_hold_is_named(client: Client, outfit: tuple[bytes, 
         await client.search(outfit[0], page_size=-1)
     with pytest.raises(lookalike.DeadlineExceeded):
         await client.search(outfit[0], timeout=0.001)
-    with pytest.raises(lookalike.NotImplementedYet):
-        await client.also_viewed("dress-0000")
+    with pytest.raises(lookalike.ProductNotFound):
+        await client.also_viewed("nobody")
+
+
+async def test_what_others_also_viewed(client: Client) -> None:
+    ids = [product.name.rpartition("/")[2] async for product in client.list_products(page_size=50)][:40]
+    asked, companion = ids[0], ids[-1]
+    views = [lookalike.ProductPageView(product=id, session=f"visit {n}") for n in range(3) for id in (asked, companion)]
+    for view in views:
+        view.view_time.GetCurrentTime()
+    assert (await client.record_views(views)).accepted == 6
+    first, *others = (await client.also_viewed(asked, page_size=5)).products
+    assert first.product.name.endswith(companion)
+    assert first.origin == lookalike.AlsoViewedProduct.ORIGIN_VIEWED_TOGETHER
+    assert [each.origin for each in others] == [lookalike.AlsoViewedProduct.ORIGIN_SIMILAR] * 4
+    assert [await client.forget_session(f"visit {n}") for n in range(3)] == [2, 2, 2]
 
 
 async def test_health_is_said_per_service(stack: Stack) -> None:

@@ -13,7 +13,7 @@ from lookalike.v1 import garment_pb2, product_pb2, product_service_pb2, search_s
 from lookalike_service.errors import IndexUnavailable
 from lookalike_service.garments import chosen
 from lookalike_service.model import Hint
-from lookalike_service.projection import Projection
+from lookalike_service.projection import Projection, only
 from support_gateway import Shop, eventually, open_shop, product, taken_apart
 
 CREATED, UPDATED, UNCHANGED, FAILED = 1, 2, 3, 4
@@ -206,7 +206,7 @@ async def test_a_later_process_replays_what_an_earlier_one_left(shop: Shop) -> N
     await shop.store.delete("default", "gone", expected_revision=stored.revision)
     await shop.gateway.stop(grace=0)
     shop.index.failure = None
-    later = Projection(index=shop.index, store=shop.store, embedding_version=1)
+    later = Projection(shelves=only(1, shop.index), store=shop.store)
     assert await later.replay() == 2
     assert len(await views(shop, "kept")) == 1
     assert await views(shop, "gone") == []
@@ -221,7 +221,7 @@ async def test_of_two_processes_the_last_one_leaves_the_newest(shop: Shop) -> No
     pending = await shop.store.delete("default", "p", expected_revision=old.revision)
     upsert = shop.index.upsert
 
-    slow = Projection(index=shop.index, store=shop.store, embedding_version=1)
+    slow = Projection(shelves=only(1, shop.index), store=shop.store)
     assert await slow.replay() == 1
     assert await views(shop) == []
     await upsert("default", entries)  # as a slower process would

@@ -19,7 +19,6 @@ from PIL import Image
 
 import lookalike
 from lookalike.cli import main
-from lookalike.cli.arguments import build_parser
 from lookalike.v1.garment_pb2 import MASK_FORMAT_RUN_LENGTH
 from lookalike.v1.product_service_pb2 import (
     CreateProductRequest,
@@ -363,10 +362,21 @@ def test_local_files_are_looked_at_first(
         (("products", "update", "x", "--currency", "euro"), "write a code of ISO 4217, such as EUR"),
         (("products", "update", "x", "--attribute", "slim"), "write KEY=VALUE, such as fit=slim"),
         (("products", "update", "x", "--available", "--unavailable"), "not allowed with argument"),
-        (("products", "update", "x", "--clear", "id"), "invalid choice"),
+        (("products", "update", "x", "--clear", "id"), "'id' is none of its values; there are title, brand"),
         (("search", "a.jpg", "--timeout", "0"), "write seconds, such as 30"),
-        (("search", "a.jpg", "--category-mode", "perhaps"), "invalid choice"),
-        ((), "COMMAND"),
+        (("search", "a.jpg", "--category-mode", "perhaps"), "none of its values; there are off, prefer, strict"),
+        (("search", "a.jpg", "--category-mode", "stric"), "did you mean strict?"),
+        (("serach", "a.jpg"), "lookalike: there is no command 'serach'; did you mean search?"),
+        (("products", "lsit"), "lookalike products: there is no action 'lsit'; did you mean list?"),
+        (("products",), "required: ACTION, one of get, list, create, update, delete"),
+        (
+            ("search", "a.jpg", "--filtr", "available"),
+            "there is no option --filtr; did you mean --filter?",
+        ),
+        (("search", "a.jpg", "--filter", "price", "<", "5"), "'<' '5' mean? Put what belongs together in quotes"),
+        (("search",), "usage: lookalike search PHOTO [options]\n`lookalike search --help` explains it"),
+        (("--server", "localhost", "search", "a.jpg"), "'localhost' is no address of a server; write HOST:PORT"),
+        (("search", "a.jpg", "--server", "https://host:1"), "no address of a server; write HOST:PORT"),
     ],
 )
 def test_wrong_usage_is_explained(
@@ -405,7 +415,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_a_server_that_is_away_is_named() -> None:
     ended = run("-m", "lookalike", "products", "list", "--timeout", "0.5", LOOKALIKE_SERVER="127.0.0.1:1")
     assert ended.returncode == 4
-    assert "cannot reach a server at 127.0.0.1:1; is it running there?" in ended.stderr
+    assert ended.stderr.endswith("cannot reach a server at 127.0.0.1:1; is it running there? (connection refused)\n")
     assert ended.stdout == ""
 
 
@@ -424,38 +434,3 @@ def test_the_sdk_needs_no_extra() -> None:
     extras = ("rich", "PIL", "aiohttp", "fsspec", "pyarrow")
     ended = run("-c", f"import lookalike, sys; print([name for name in {extras} if name in sys.modules])")
     assert (ended.stdout, ended.stderr) == ("[]\n", "")
-
-
-def test_help_teaches_with_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
-    import shlex
-
-    tried = 0
-    commands = ("import", "search", "analyze", "similar", "products")
-    actions = (("products", action) for action in ("list", "create", "update"))
-    for command in ((), *((command,) for command in commands), *actions):
-        with pytest.raises(SystemExit) as ended:
-            main([*command, "--help"])
-        assert ended.value.code == 0
-        text = capsys.readouterr().out
-        for example in re.findall(r"^  (lookalike .*)$", text, re.MULTILINE):
-            words = shlex.split(re.split(r" {2,}| \| ", example)[0])
-            assert build_parser().parse_args(words[1:]).command == words[1]
-            tried += 1
-    assert tried >= 30
-
-
-def test_the_commands_and_the_code_of_the_guide_parse() -> None:
-    import ast
-    import shlex
-
-    guide = (Path(__file__).parents[2] / "docs/catalog.md").read_text()
-    commands = re.findall(r"^    lookalike (.*)$", guide, re.MULTILINE)
-    assert len(commands) >= 20
-    for command in commands:
-        assert build_parser().parse_args(shlex.split(command)).command in ("import", "products", "search", "similar")
-    snippets = re.findall(r"<!-- parsed by tests/unit/test_cli.py -->\n```python\n(.*?)```", guide, re.DOTALL)
-    assert len(snippets) == 2
-    for snippet in snippets:
-        names = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Attribute)]
-        of_package = [node.attr for node in names if isinstance(node.value, ast.Name) and node.value.id == "lookalike"]
-        assert of_package and set(of_package) <= set(lookalike.__all__)

@@ -482,6 +482,30 @@ async def test_imports_answer_every_product_in_order(script: Script, client: loo
 
 
 @pytest.mark.asyncio
+async def test_the_progress_of_an_import_is_told(script: Script, client: lookalike.Client) -> None:
+    script.failing = {"catalogs/default/products/p1"}
+    told: list[lookalike.ImportProgress] = []
+    async with aclosing(client.import_products(products(3), on_progress=told.append)) as answers:
+        assert [len(told) async for _ in answers] == [1, 2, 3]
+    assert [(each.answered, each.created, each.failed) for each in told] == [(1, 1, 0), (2, 1, 1), (3, 2, 1)]
+    assert told[-1].updated == told[-1].unchanged == 0
+    assert 0 < told[0].seconds <= told[-1].seconds
+    assert told[-1].per_second == pytest.approx(3 / told[-1].seconds)
+
+
+@pytest.mark.asyncio
+async def test_what_the_listener_of_an_import_raises_ends_it(script: Script, client: lookalike.Client) -> None:
+    def stop(progress: lookalike.ImportProgress) -> None:
+        if progress.answered == 2:
+            raise RuntimeError("enough")
+
+    answers = client.import_products(products(5), on_progress=stop)
+    assert (await anext(answers)).position == 0
+    with pytest.raises(RuntimeError, match="enough"):
+        await anext(answers)
+
+
+@pytest.mark.asyncio
 async def test_a_cut_import_sends_again_what_was_not_answered(script: Script, client: lookalike.Client) -> None:
     script.cuts.extend([5, 0, 12])
     outcomes = [outcome async for outcome in client.import_products(products(40), max_in_flight=8)]
@@ -616,7 +640,10 @@ def test_the_blocking_client_does_the_same(script: Script) -> None:
         with lookalike.SyncClient(addresses[0], timeout=10) as client:
             assert client.analyze(b"photo").embedding_version == 4
             assert [product.name for product in client.list_products()] == ["p0", "p1"]
-            assert [outcome.position for outcome in client.import_products(products(5))] == [0, 1, 2, 3, 4]
+            told: list[int] = []
+            outcomes = client.import_products(products(5), on_progress=lambda progress: told.append(progress.answered))
+            assert [outcome.position for outcome in outcomes] == [0, 1, 2, 3, 4]
+            assert told == [1, 2, 3, 4, 5]
             assert next(client.import_products(iter(products(5)))).position == 0
             with pytest.raises(lookalike.ProductNotFound):
                 client.get_product("gone")

@@ -13,15 +13,17 @@ import jsonschema
 import pytest
 import yaml
 
+from lookalike_service.listening import is_local
 from lookalike_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "tests/unit/data/compose-spec.json"
 TRITON = ("triton", "triton-gpu")
-DOCKERFILES = ("deploy/gateway/Dockerfile", "deploy/triton/Dockerfile")
+DOCKERFILES = ("deploy/gateway/Dockerfile", "deploy/triton/Dockerfile", "deploy/models/Dockerfile")
 # The Python of NVIDIA's 24.10 image, on which decode and crop run there.
 IMAGE_PYTHON = (3, 10)
-SECRET = re.compile("PASSWORD|KEY|TOKEN")
+# TLS_KEY names a file.
+SECRET = re.compile("PASSWORD|(?<!TLS_)KEY|TOKEN")
 
 Compose = dict[str, Any]
 
@@ -68,13 +70,70 @@ def test_waits_for_health_of_what_exists(compose: Compose) -> None:
     assert set(compose["services"]["gateway"]["depends_on"]) == {*TRITON, "milvus", "postgres"}
 
 
-def test_only_the_gateway_is_published_and_on_loopback(compose: Compose) -> None:
-    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
-    assert published == {"gateway": ["${GATEWAY_PUBLISH:-127.0.0.1:50051}:50051"]}
-    assert "GATEWAY_PUBLISH=127.0.0.1:50051" in (ROOT / ".env.example").read_text().splitlines()
+def test_only_gateway_and_dashboard_are_published_and_on_loopback(compose: Compose) -> None:
+    services = compose["services"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert set(published) == {"gateway", "grafana"}
+    example = (ROOT / ".env.example").read_text().splitlines()
+    for name, ports in published.items():
+        for port in ports:
+            variable, default = re.fullmatch(r"\$\{([A-Z_]+):-(127\.0\.0\.1:\d+)\}:\d+", port).groups()  # type: ignore[union-attr]
+            assert f"{variable}={default}" in example, name
+    assert "${GATEWAY_PUBLISH:-127.0.0.1:50051}:50051" in published["gateway"]
+    assert "${PAGE_PUBLISH:-127.0.0.1:8080}:8080" in published["gateway"]
+    assert services["gateway"]["environment"]["LOOKALIKE_PAGE_ADDRESS"] == "0.0.0.0:8080"
     assert compose["networks"]["backend"]["internal"] is True
-    networks = {name: set(service["networks"]) for name, service in compose["services"].items()}
-    assert {name for name, joined in networks.items() if joined != {"backend"}} == {"gateway"}
+    networks = {name: set(service["networks"]) for name, service in services.items()}
+    outside = {name: joined - {"backend"} for name, joined in networks.items() if joined != {"backend"}}
+    assert outside == {"gateway": {"frontend"}, "grafana": {"dashboards"}}
+
+
+def test_tritons_administration_wants_a_key_that_the_gateway_does_not_have(compose: Compose) -> None:
+    for name in TRITON:
+        (restricted,) = [part for part in compose["services"][name]["command"] if "restricted" in part]
+        flag, protocols, key = re.fullmatch(r"(--[\w-]+)=([\w,-]+):(.+)", restricted).groups()  # type: ignore[union-attr]
+        assert flag == "--grpc-restricted-protocol"
+        assert set(protocols.split(",")) == {"model-repository", "shared-memory", "trace", "logging", "statistics"}
+        assert key.startswith("admin-key=${TRITON_ADMIN_KEY:?")
+        assert "--http-address=127.0.0.1" in compose["services"][name]["command"]
+    assert "TRITON_ADMIN_KEY" not in str(compose["services"]["gateway"])
+
+
+def test_no_container_has_rights_that_it_could_lose(compose: Compose) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service and not service.get("privileged"), name
+        assert "no-new-privileges:true" in service["security_opt"], name
+    written = {name for name, service in services.items() if not service.get("read_only")}
+    assert written == {"milvus", "minio"}  # which write beside their volumes
+    for dockerfile in DOCKERFILES:
+        *_, user = re.findall(r"^USER (\S+)$", (ROOT / dockerfile).read_text(), re.MULTILINE)
+        assert user not in ("root", "0")
+    named = {name: service["user"] for name, service in services.items() if "user" in service}
+    assert named == {"postgres": "postgres", "prometheus": "nobody", "grafana": "472"}
+
+
+def test_the_gateways_image_leaves_behind_what_only_builds_it() -> None:
+    text = (ROOT / "deploy/gateway/Dockerfile").read_text()
+    build, serve = re.split(r"^FROM .+$", text, flags=re.MULTILINE)[1:]
+    assert "pip install" in build
+    assert 'find_spec("torch") is None' in build
+    assert "pip install" not in serve
+    assert re.findall(r"^COPY --from=(\w+)", serve, re.MULTILINE) == ["build"]
+    packages = _pins(ROOT / "deploy/gateway/requirements.txt")
+    assert not {"torch", "onnxruntime", "nvidia-pytriton", "milvus-lite"} & set(packages)
+
+
+def test_the_gateway_asks_for_keys_and_its_health_check_has_a_port_of_its_own(compose: Compose) -> None:
+    gateway = compose["services"]["gateway"]
+    environment = gateway["environment"]
+    (config,) = [volume for volume in gateway["volumes"] if isinstance(volume, dict)]
+    assert Path(environment["LOOKALIKE_KEYS_FILE"]).parent == Path(config["target"])
+    assert config["read_only"] is True
+    assert environment["LOOKALIKE_HEALTH_ADDRESS"] == environment["HEALTHCHECK_ADDRESS"]
+    assert is_local(environment["LOOKALIKE_HEALTH_ADDRESS"])
+    assert "LOOKALIKE_ALLOW_ANONYMOUS" not in environment
 
 
 def test_both_tritons_mount_the_model_repository_read_only(compose: Compose) -> None:
@@ -117,8 +176,10 @@ def test_the_gateways_settings_exist(compose: Compose) -> None:
 
 def test_the_gateways_settings_hold(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in compose["services"]["gateway"]["environment"].items():
-        monkeypatch.setenv(name, re.sub(r"\$\{[^}]*\}", "0123456789abcdef", str(value)))
+        given = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+        monkeypatch.setenv(name, re.sub(r"\$\{[^}]*\}", "0123456789abcdef", given))
     settings = Settings()
+    assert settings.workers > 1
     assert settings.triton_address == "triton:8001"
     assert settings.milvus_token.get_secret_value() == "root:0123456789abcdef"
     assert len(settings.token_keys) == 1
@@ -148,7 +209,13 @@ def test_variables_and_the_example_of_env_name_each_other() -> None:
 def test_secrets_have_no_default() -> None:
     variables = re.findall(r"\$\{([A-Z_]+)([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
     secrets = [(name, rest) for name, rest in variables if SECRET.search(name)]
-    assert {name for name, _ in secrets} >= {"POSTGRES_PASSWORD", "MILVUS_PASSWORD", "MINIO_PASSWORD", "TOKEN_KEYS"}
+    assert {name for name, _ in secrets} >= {
+        "POSTGRES_PASSWORD",
+        "MILVUS_PASSWORD",
+        "MINIO_PASSWORD",
+        "TOKEN_KEYS",
+        "SESSION_KEY",
+    }
     assert [name for name, rest in secrets if not rest.startswith(":?")] == []
 
 
@@ -163,6 +230,24 @@ def test_tritons_packages_are_those_that_are_tested() -> None:
     assert {name: image[name] for name in ("numpy", "opencv-python-headless")} == {
         name: tested[name] for name in ("numpy", "opencv-python-headless")
     }
+
+
+@pytest.mark.parametrize("image", ["gateway", "triton"])
+def test_what_an_image_installs_is_pinned_by_its_hash(image: str) -> None:
+    path = ROOT / "deploy" / image / "requirements.txt"
+    entries = re.split(r"\n(?=\S)", path.read_text().strip())
+    assert len(entries) >= 3
+    assert all(re.match(r"[\w.\[\]-]+==[\w.]+ ", entry) and "--hash=sha256:" in entry for entry in entries)
+    assert "--require-hashes" in (ROOT / "deploy" / image / "Dockerfile").read_text()
+
+
+def test_the_gateways_packages_are_those_that_are_tested() -> None:
+    image, tested = (_pins(ROOT / name) for name in ("deploy/gateway/requirements.txt", "constraints.txt"))
+    # setuptools only builds.
+    assert {name: version for name, version in image.items() if name != "setuptools"}.items() <= tested.items()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {re.split(r"[\[<>=]", requirement)[0] for requirement in extras["service"]}
+    assert named <= set(image), "run make lock"
 
 
 def test_the_glue_is_written_for_the_images_python() -> None:
@@ -197,7 +282,7 @@ def _base_images(dockerfile: str) -> list[str]:
 
 def _pins(path: Path) -> dict[str, str]:
     pins = re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), re.MULTILINE)
-    return {name.lower(): version for name, version in pins}
+    return {name.lower().replace("_", "-"): version for name, version in pins}
 
 
 def _seconds(duration: str) -> int:

@@ -1,18 +1,24 @@
-"""What the index sends to Milvus, without one: how writes are cut, and what is refused before anything is sent."""
+"""What the index sends to Milvus, without one: kinds of index, how writes are cut, what is refused beforehand."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient, MilvusException
 
-from lookalike_service.errors import StartupError
+from lookalike_service.errors import DeadlineExceeded, IndexUnavailable, StartupError, VersionsOutdated
 from lookalike_service.milvus import MilvusIndex, MilvusOptions
 from lookalike_service.milvus_collections import Collections
 from lookalike_service.milvus_versions import VERSIONS
 from lookalike_service.model import Attribute, Box, Entry, Product, View
+from support_gateway import eventually
 
 DIMENSION = 256
 OPTIONS = MilvusOptions("http://127.0.0.1:9", batch=2000)
@@ -42,6 +48,69 @@ def index_over(writer: Writer) -> MilvusIndex:
 def entries(count: int, attributes: dict[str, Attribute]) -> list[Entry]:
     view = View("p/0", "0" * 64, Box(0, 0, 1, 1), "top", ("red",), "", 1, np.zeros(DIMENSION, np.float16))
     return [Entry(Product("default", f"p{number}", attributes=attributes), view) for number in range(count)]
+
+
+class Maker(MilvusClient):  # type: ignore[misc]
+    """A server without collections that remembers the index that it is asked to build."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, Any] = {}
+
+    def has_collection(self, name: str, **_: Any) -> bool:  # noqa: ANN401
+        return False
+
+    def create_collection(self, name: str, *, index_params: Any, **_: Any) -> None:  # noqa: ANN401
+        [index] = index_params
+        self.built = index.get_index_configs()
+
+    def describe_collection(self, name: str, **_: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {"fields": [{"name": "embedding", "params": {"dim": DIMENSION}}]}
+
+    def describe_index(self, name: str, field: str, **_: Any) -> dict[str, Any]:  # noqa: ANN401
+        return self.built
+
+    def list_aliases(self, name: str, **_: Any) -> dict[str, list[str]]:  # noqa: ANN401
+        return {}
+
+    def list_collections(self, **_: Any) -> list[str]:  # noqa: ANN401
+        return []
+
+    def create_alias(self, name: str, alias: str, **_: Any) -> None: ...  # noqa: ANN401
+
+    def load_collection(self, name: str, **_: Any) -> None: ...  # noqa: ANN401
+
+
+@pytest.mark.parametrize(
+    ("kind", "built", "searched", "filtered"),
+    [
+        ("HNSW", {"M": 16, "efConstruction": 200}, {"ef": 64}, {"ef": 64}),
+        ("HNSW_SQ", {"M": 16, "efConstruction": 200, "sq_type": "SQ8"}, {"ef": 64}, {"ef": 64}),
+        ("IVF_SQ8", {"nlist": 1024}, {"nprobe": 32}, {"nprobe": 32}),
+        (
+            "IVF_RABITQ",
+            {"nlist": 1024, "refine": True, "refine_type": "SQ8"},
+            {"nprobe": 32, "refine_k": 4},
+            {"nprobe": 32, "refine_k": 4},
+        ),
+        ("FLAT", {}, {}, {}),
+    ],
+)
+def test_each_kind_is_built_and_searched_with_its_own_parameters(
+    kind: str, built: dict[str, Any], searched: dict[str, int], filtered: dict[str, int]
+) -> None:
+    maker = Maker()
+    collections = Collections(maker, replace(OPTIONS, index_kind=kind), VERSIONS[-1], dimension=DIMENSION)
+    collections.prepare("garments_default_1", alias="garments_default")
+    assert maker.built == {"index_type": kind, "metric_type": "COSINE", **built}
+    assert collections.search_parameters("garments_default_1", rows=32) == searched
+    assert collections.search_parameters("garments_default_1", rows=32, filtered=True) == filtered
+
+
+def test_lite_looks_at_everything_when_a_filter_is_given() -> None:
+    """It filters only what it has found within ef."""
+    collections = Collections(Maker(), OPTIONS, VERSIONS[0], dimension=DIMENSION)
+    assert collections.search_parameters("garments_default_1", rows=32) == {"ef": 64}
+    assert collections.search_parameters("garments_default_1", rows=32, filtered=True) == {"ef": 16384}
 
 
 async def test_writes_are_cut_into_batches() -> None:
@@ -85,3 +154,94 @@ async def test_a_password_in_the_address_is_not_repeated() -> None:
     with pytest.raises(StartupError, match=r"Milvus at http://127\.0\.0\.1:9 did not answer") as caught:
         await MilvusIndex.connect(options, embedding_version=1, dimension=4, timeout=0.2)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["disk quota exceeded, please allocate more", "[Errno 28] No space left on device"])
+async def test_no_space_left_is_said(said: str) -> None:
+    class Full(Writer):
+        def upsert(self, collection: str, rows: list[dict[str, Any]], *, timeout: float) -> None:
+            raise MilvusException(message=said)
+
+    with pytest.raises(IndexUnavailable, match="the index takes no more: it has no space left"):
+        await index_over(Full()).upsert("default", entries(1, {}))
+
+
+async def test_vectors_of_another_version_are_refused() -> None:
+    writer = Writer()
+    [entry] = entries(1, {})
+    wrong = Entry(entry.product, replace(entry.view, embedding_version=2))
+    with pytest.raises(VersionsOutdated, match="`lookalike reindex 1 --catalog default` embeds it anew"):
+        await index_over(writer).upsert("default", [entry, wrong])
+    assert writer.upserts == []
+
+
+class Restarted(Writer):
+    """Has its collection on disk only, until somebody loads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads = 0
+        self.refused = threading.Event()
+
+    def upsert(self, collection: str, rows: list[dict[str, Any]], *, timeout: float) -> None:
+        if not self.loads:
+            raise MilvusException(code=101, message=f"collection {collection} is in state released")
+        super().upsert(collection, rows, timeout=timeout)
+
+    def has_collection(self, collection: str, *, timeout: float) -> bool:
+        return True
+
+    def describe_collection(self, collection: str, *, timeout: float) -> dict[str, Any]:
+        return {"fields": [{"name": "embedding", "params": {"dim": DIMENSION}}]}
+
+    def describe_index(self, collection: str, name: str, *, timeout: float) -> dict[str, Any]:
+        return {"index_type": "HNSW"}
+
+    def list_aliases(self, collection: str, *, timeout: float) -> dict[str, Any]:
+        return {"aliases": ["garments_default"]}
+
+    def load_collection(self, collection: str, *, timeout: float) -> None:
+        self.refused.wait(10)
+        self.loads += 1
+
+
+async def test_a_collection_that_a_restart_has_unloaded_is_loaded_again() -> None:
+    writer = Restarted()
+    index = index_over(writer)
+    failures = await asyncio.gather(
+        *(index.upsert("default", entries(1, {})) for _ in range(3)), return_exceptions=True
+    )
+    assert {type(failure) for failure in failures} == {IndexUnavailable}
+    writer.refused.set()
+
+    async def written() -> None:
+        with contextlib.suppress(IndexUnavailable):
+            await index.upsert("default", entries(1, {}))
+        assert writer.upserts
+
+    await eventually(written)
+    assert writer.loads == 1
+
+
+class Slow(Writer):
+    """Writes only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def upsert(self, collection: str, rows: list[dict[str, Any]], *, timeout: float) -> None:
+        self.let.wait(20)
+        super().upsert(collection, rows, timeout=timeout)
+
+
+async def test_a_write_that_is_late_has_ended_before_anybody_is_told() -> None:
+    """Else it could land after a newer one, which would be undone."""
+    writer = Slow()
+    writing = asyncio.create_task(index_over(writer).upsert("default", entries(1, {}), timeout=0.05))
+    await asyncio.sleep(0.3)
+    assert not writing.done()
+    writer.let.set()
+    with pytest.raises(DeadlineExceeded):
+        await writing
+    assert len(writer.upserts) == 1

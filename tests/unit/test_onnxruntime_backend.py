@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import os
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
-import lookalike_service.embedded
 from support_models import write_stand_ins
+from support_stub import BACKEND, Request, Tensor, TritonModelException, load_backend
+from support_stub import opened as opened_in
 
 Array = Any
 Model = Any
-BACKEND = Path(lookalike_service.embedded.__file__).parent / "backends" / "onnxruntime" / "model.py"
 SEGMENT: dict[str, Any] = {
     "max_batch_size": 64,
     "default_model_filename": "",
@@ -29,59 +30,9 @@ SEGMENT: dict[str, Any] = {
 }
 
 
-@dataclass
-class Tensor:
-    label: str
-    array: Any
-
-    def name(self) -> str:
-        return self.label
-
-    def as_numpy(self) -> Array:
-        return self.array
-
-
-@dataclass
-class Request:
-    tensors: list[Tensor]
-    names: list[str]
-
-    def inputs(self) -> list[Tensor]:
-        return self.tensors
-
-    def requested_output_names(self) -> list[str]:
-        return self.names
-
-
-@dataclass
-class Response:
-    tensors: list[Tensor] = field(default_factory=list)
-    error: Any = None
-
-
-@dataclass
-class TritonError:
-    message: str
-    code: str
-    INTERNAL: ClassVar[str] = "INTERNAL"
-
-
-class TritonModelException(Exception):
-    pass
-
-
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    fake = ModuleType("triton_python_backend_utils")
-    silent = SimpleNamespace(log_warn=lambda text: None, log_error=lambda text: None)
-    parts = {"Tensor": Tensor, "InferenceResponse": Response, "TritonError": TritonError, "Logger": silent}
-    fake.__dict__.update(parts, TritonModelException=TritonModelException)
-    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake)
-    spec = importlib.util.spec_from_file_location("onnxruntime_backend", BACKEND)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load_backend(monkeypatch)[0]
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +43,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(backend: ModuleType, repository: Path, config: dict[str, Any], stage: str = "segment") -> Model:
-    model = backend.TritonPythonModel()
-    model.initialize(
-        {
-            "model_config": json.dumps(config),
-            "model_repository": str(repository / stage),
-            "model_version": "1",
-            "model_name": stage,
-            "model_instance_kind": "CPU",
-            "model_instance_device_id": "0",
-        }
-    )
-    return model
+    return opened_in(backend, repository / stage, config)
 
 
 def crops(count: int, value: int) -> Array:
@@ -183,17 +123,61 @@ def test_numpy_2_is_refused_with_the_command_that_helps(
         opened(backend, repository, SEGMENT)
 
 
-def test_a_gpu_instance_falls_back_to_the_cpu_where_no_provider_is(backend: ModuleType, repository: Path) -> None:
-    model = backend.TritonPythonModel()
-    model.initialize(
-        {
-            "model_config": json.dumps(SEGMENT),
-            "model_repository": str(repository / "segment"),
-            "model_version": "1",
-            "model_name": "segment",
-            "model_instance_kind": "GPU",
-            "model_instance_device_id": "0",
-        }
-    )
-    (answer,) = model.execute([ask(crops(1, 9), "mask")])
-    assert (answer.tensors[0].array == 9).all()
+HOLDS_A_CORE = """
+import sys, time
+from pathlib import Path
+from cores import Cores
+with Cores(Path(sys.argv[1]), instance=int(sys.argv[2])).taken():
+    print("running", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def running(path: Path, instance: int) -> Iterator[subprocess.Popen[str]]:
+    """Another process that runs on a core."""
+    command = [sys.executable, "-c", HOLDS_A_CORE, str(path), str(instance)]
+    environment = {**os.environ, "PYTHONPATH": str(BACKEND)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == "running\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_no_more_run_at_once_than_there_are_cores(
+    backend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    path = tmp_path / "cores"
+    path.touch()
+    cores = len(os.sched_getaffinity(0))
+    ran = threading.Event()
+
+    def run() -> None:
+        with backend.Cores(path, instance=1).taken():
+            ran.set()
+
+    with running(path, 0):
+        with backend.Cores(path, instance=0).taken():
+            pass  # its own core is taken, the other one is free
+        with running(path, 1):
+            waiting = threading.Thread(target=run)
+            waiting.start()
+            assert cores == 2 and not ran.wait(0.2)
+        # Whoever is killed gives its core back.
+        assert ran.wait(10)
+        waiting.join()
+
+
+def test_graphs_take_turns_where_a_file_is_laid_out_for_it(
+    backend: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened(backend, repository, SEGMENT)._core is nullcontext
+    (tmp_path / "cores").touch()
+    monkeypatch.setattr(backend, "__file__", str(tmp_path / "model.py"))
+    model = opened(backend, repository, SEGMENT)
+    assert model._core is not nullcontext
+    (answer,) = model.execute([ask(crops(2, 7), "mask")])
+    assert (answer.tensors[0].array == 7).all()

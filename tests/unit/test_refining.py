@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from lookalike_service.model import Box, Garment, Source
-from lookalike_service.refining import box_around_mask, weighed_score, without_doubles
+from lookalike_service.refining import boxes_around_masks, weighed_score, without_doubles
 
 CROP = Box(0.2, 0.1, 0.8, 0.7)  # a mask cell is 0.01 of the photo
 
 
-def mask(*, x: slice, y: slice, level: int = 255) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+Cells = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+def mask(*, x: slice, y: slice, level: int = 255) -> Cells:
     cells = np.zeros((60, 60), np.uint8)
     cells[y, x] = level
     return cells
@@ -19,6 +22,15 @@ def mask(*, x: slice, y: slice, level: int = 255) -> np.ndarray[tuple[int, ...],
 
 def corners(box: Box) -> tuple[float, float, float, float]:
     return box.x0, box.y0, box.x1, box.y1
+
+
+def box_around_mask(mask: Cells, *, crop_box: Box, detected: Box) -> tuple[Box, float]:
+    """One of several, beside an empty one."""
+    masks = np.stack((np.zeros_like(mask), mask))
+    crops, found = np.array([CROP, crop_box], np.float32), np.array([CROP, detected], np.float32)
+    boxes, certainty = boxes_around_masks(masks, crop_boxes=crops, detected=found)
+    assert boxes[0] == pytest.approx(CROP) and certainty[0] == 0
+    return Box(*boxes[1].tolist()), float(certainty[1])
 
 
 def test_the_box_closes_around_the_mask() -> None:
@@ -37,7 +49,8 @@ def test_a_neighbour_far_outside_the_detection_is_left_aside() -> None:
 
 def test_an_empty_mask_leaves_the_detected_box_and_no_certainty() -> None:
     detected = Box(0.3, 0.2, 0.5, 0.4)
-    assert box_around_mask(np.zeros((56, 56), np.uint8), crop_box=CROP, detected=detected) == (detected, 0.0)
+    box, certainty = box_around_mask(np.zeros((56, 56), np.uint8), crop_box=CROP, detected=detected)
+    assert corners(box) == pytest.approx(detected) and certainty == 0.0
 
 
 def test_haze_is_no_garment_and_a_faint_mask_is_less_certain() -> None:

@@ -125,6 +125,13 @@ def test_every_stage_has_a_configuration_for_each_target(model: str) -> None:
             assert all(group.kind == group.KIND_GPU for group in message.instance_group)
 
 
+def test_the_detector_in_int8_differs_by_its_file_alone() -> None:
+    quantized, plain = parse(REPOSITORY / "detect" / "configs" / "int8.pbtxt"), config("detect")
+    assert (REPOSITORY / "detect" / "1" / quantized.default_model_filename).is_file()
+    quantized.default_model_filename = plain.default_model_filename
+    assert quantized == plain
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_queue_is_bounded_in_length_and_time(path: Path) -> None:
     message = parse(path)

@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from lookalike_service import milvus_versions
-from lookalike_service.settings import INDEX_KINDS, Settings
+from lookalike_service.errors import StartupError
+from lookalike_service.settings import INDEX_KINDS, Settings, read_settings
 
 
 def test_the_defaults_are_right_for_the_first_run() -> None:
@@ -33,11 +34,18 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CATALOGS", "a b", "a catalog id is"),
         ("CATALOGS", "", "at least one"),
         ("TOKEN_KEYS", "short", "at least 16 characters"),
-        ("INDEX_KIND", "TREE", "HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8, FLAT, AUTOINDEX"),
+        ("SESSION_KEY", "short", "at least 16 characters"),
+        ("INDEX_KIND", "TREE", "HNSW, HNSW_SQ, IVF_FLAT, IVF_SQ8, IVF_RABITQ, FLAT, AUTOINDEX"),
         ("INDEX_PROBES", "2000", r"index_lists \(1024\) at most"),
         ("DATABASE_TLS", "verify", "disable, prefer, require, verify-full"),
         ("DATABASE_CONNECTIONS", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "LOUD", "DEBUG, INFO"),
+        ("LOG_FORMAT", "xml", "text or json"),
+        ("METRICS_ADDRESS", "9464", "host:port, as in 127.0.0.1:9464, or empty"),
+        ("PAGE_ADDRESS", "8080", "page_address is host:port"),
+        ("TRACES_URL", "collector:4318", "a whole URL with its path, as in http"),
+        ("TRACES_URL", "http://collector:4318", "a whole URL with its path"),
+        ("TRACES_SHARE", "1.5", "less than or equal to 1"),
         ("SEARCH_PERMITS", "0", "greater than or equal to 1"),
         ("DEADLINE_SECONDS", "soon", "valid number"),
     ],
@@ -46,6 +54,13 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str,
     monkeypatch.setenv(f"LOOKALIKE_{name}", value)
     with pytest.raises(ValidationError, match=sentence):
         Settings()
+
+
+def test_faults_are_said_with_the_names_of_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_LOG_FORMAT", "xml")
+    monkeypatch.setenv("LOOKALIKE_SEARCH_PERMITS", "0")
+    with pytest.raises(StartupError, match=r"LOOKALIKE_SEARCH_PERMITS: .*; LOOKALIKE_LOG_FORMAT: .*text or json"):
+        read_settings()
 
 
 def test_settings_are_frozen() -> None:

@@ -7,10 +7,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lookalike_service import database, tables
 from lookalike_service.commits import prepare_sqlite
@@ -76,9 +75,9 @@ async def test_a_file_that_is_locked_for_a_moment_is_waited_for(
         if locked:
             raise locked.pop()
 
-    def prepared(engine: AsyncEngine) -> None:
+    def prepared(engine: Engine) -> None:
         prepare_sqlite(engine)
-        event.listen(engine.sync_engine, "connect", refuse_once)
+        event.listen(engine, "connect", refuse_once)
 
     monkeypatch.setattr(database, "prepare_sqlite", prepared)
     store = await open_store(tmp_path)

@@ -54,7 +54,7 @@ def made(
 
 
 def read(tokens: Tokens, token: str, *, catalog: str = "default", version: int = 3) -> GarmentMemory:
-    return tokens.read_garment(token, catalog=catalog, embedding_version=version, dimension=DIMENSION)
+    return tokens.read_garment(token, catalog=catalog, dimensions={version: DIMENSION})
 
 
 def test_a_garment_is_remembered() -> None:
@@ -126,16 +126,30 @@ def test_any_text_is_refused(text: str) -> None:
         tokens.read_page(text, request=b"")
 
 
+def test_another_text_for_the_same_bytes_is_refused() -> None:
+    tokens = Tokens(["0123456789abcdef"], lifetime=60)
+    made = (tokens.of_page(10, embedding_version=1, request=b"r") for _ in range(1000))
+    token = next(each for each in made if "-" in each)
+    assert tokens.read_page(token, request=b"r")
+    for text in (token.replace("-", "+"), token + "=", token + "\n"):
+        with pytest.raises(PageTokenInvalid):
+            tokens.read_page(text, request=b"r")
+
+
 def test_pages_are_bound_to_their_request() -> None:
     tokens = Tokens(lifetime=HOUR)
     here, there = fingerprint("a", 1), fingerprint("a", 2)
-    assert tokens.read_page(tokens.of_page(30, request=here), request=here) == 30
+    assert tokens.read_page(tokens.of_page(30, embedding_version=2, request=here), request=here) == (30, 2)
     assert tokens.read_name(tokens.after_name("p-1", request=here), request=here) == "p-1"
-    for wrong in (tokens.of_page(30, request=there), tokens.after_name("p", request=here), made(tokens)):
+    for wrong in (
+        tokens.of_page(30, embedding_version=1, request=there),
+        tokens.after_name("p", request=here),
+        made(tokens),
+    ):
         with pytest.raises(PageTokenInvalid):
             tokens.read_page(wrong, request=here)
     with pytest.raises(PageTokenInvalid):
-        tokens.read_name(tokens.of_page(30, request=here), request=here)
+        tokens.read_name(tokens.of_page(30, embedding_version=1, request=here), request=here)
 
 
 def test_fingerprints_tell_fields_apart() -> None:

@@ -1,9 +1,9 @@
-"""The adapter to Triton, against a server that speaks Triton's protocol and says what a test tells it to."""
+"""The adapter to Triton, against a server that speaks Triton's protocol."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from lookalike_service.errors import (
@@ -26,83 +25,7 @@ from lookalike_service.errors import (
 from lookalike_service.model import Box, Found, Source
 from lookalike_service.refining import weighed_score
 from lookalike_service.triton import TritonFinder
-from support_glue import REPOSITORY
-
-KINDS = {"float32": "FP32", "int32": "INT32", "uint8": "UINT8"}
-Message = Any  # of Triton's protobufs, which bring no types
-Arrays = dict[str, np.ndarray[Any, Any]]
-Answer = Callable[[Message], Awaitable[Arrays]]
-
-
-class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Serves the repository's real configurations; `answer` plays the models."""
-
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
-        self.ready = True
-        self.finished = 0
-        self.configs = {}
-        for path in REPOSITORY.glob("*/config.pbtxt"):
-            self.configs[path.parent.name] = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-        self.failure: tuple[grpc.StatusCode, str] | None = None
-        self.answer: Answer = two_garments
-
-    async def ModelReady(self, request: Message, context: Message) -> Message:  # noqa: N802 - Triton's name
-        return service_pb2.ModelReadyResponse(ready=self.ready and request.name in self.configs)
-
-    async def ModelConfig(self, request: Message, context: Message) -> Message:  # noqa: N802 - Triton's name
-        return service_pb2.ModelConfigResponse(config=self.configs[request.name])
-
-    async def ModelInfer(self, request: Message, context: Message) -> Message:  # noqa: N802 - Triton's name
-        self.requests.append(request)
-        if self.failure is not None:
-            await context.abort(*self.failure)
-        arrays = await self.answer(request)
-        response = service_pb2.ModelInferResponse(model_name=request.model_name, model_version="1")
-        for output in request.outputs:
-            array = arrays[output.name]
-            tensor = response.outputs.add(name=output.name, datatype=KINDS[str(array.dtype)])
-            tensor.shape.extend(array.shape)
-            response.raw_output_contents.append(array.tobytes())
-        self.finished += 1
-        return response
-
-
-async def two_garments(request: Message) -> Arrays:
-    keypoints = np.zeros((2, 8, 3), np.float32)
-    keypoints[1, 0] = (0.5, 1.0, 0.75)
-    category = np.zeros((2, 23), np.float32)
-    category[0, [0, 1, 11]] = (0.3, 0.3, 0.4)  # top/t-shirt and top/longsleeve together beat dress
-    category[1, 13] = 1
-    colours = np.zeros((2, 16), np.float32)
-    colours[:, [3, 5]] = (0.25, 0.75)
-    return {
-        "crop_box": np.array([[0.1, 0.1, 0.5, 0.5], [-0.2, 0.0, 0.8, 0.5]], np.float32),
-        "garment_box": np.array([[0.2, 0.2, 0.4, 0.4], [0.0, 0.0, 0.8, 0.5]], np.float32),
-        "garment_score": np.array([0.9, 1.0], np.float32),
-        "garment_class": np.array([2, -1], np.int32),
-        "source": np.array([0, 1], np.int32),
-        "keypoints": keypoints,
-        "mask": np.full((2, 56, 56), 255, np.uint8),
-        "embedding": np.eye(2, 256, dtype=np.float32),
-        "category": category,
-        "pattern": np.array([[0.1, 0.5, 0.1, 0.1, 0.1, 0.1]] * 2, np.float32),
-        "material": np.array([[0, 0, 1, 0]] * 2, np.float32),
-        "colours": colours,
-        "embedding_version": np.ones((2, 1), np.int32),
-    }
-
-
-@asynccontextmanager
-async def serving(fake: FakeTriton) -> AsyncIterator[str]:
-    server = grpc.aio.server()
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(fake, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(0)
+from support_triton import Arrays, FakeTriton, Message, sent, serving, two_garments
 
 
 @asynccontextmanager
@@ -119,11 +42,6 @@ def find(fake: FakeTriton, image: bytes = b"photo", **options: Any) -> Found:  #
     return asyncio.run(run())
 
 
-def sent(request: Message, name: str, kind: type[np.generic]) -> np.ndarray[Any, Any]:
-    index = [tensor.name for tensor in request.inputs].index(name)
-    return np.frombuffer(request.raw_input_contents[index], kind)
-
-
 def test_connect_learns_size_version_and_vocabularies() -> None:
     async def run() -> None:
         async with connected(FakeTriton()) as finder:
@@ -131,6 +49,51 @@ def test_connect_learns_size_version_and_vocabularies() -> None:
             assert finder.vocabularies.category[:2] == ("top/t-shirt", "top/longsleeve")
             assert finder.vocabularies.material == ("denim", "knit", "leather", "other")
             assert len(finder.vocabularies.colour) == 16 and len(finder.vocabularies.pattern) == 6
+
+    asyncio.run(run())
+
+
+def test_capacity_keeps_every_instance_of_the_narrowest_step_busy() -> None:
+    def capacity(**groups: str) -> int:
+        fake = FakeTriton()
+        for model, group in groups.items():
+            fake.configs[model].ClearField("instance_group")
+            text_format.Merge(f"instance_group [ {{ {group} }} ]", fake.configs[model])
+
+        async def run() -> int:
+            async with connected(fake) as finder:
+                return finder.capacity
+
+        return asyncio.run(run())
+
+    assert capacity() == 4  # two instances of every step
+    assert capacity(embed="count: 1 kind: KIND_CPU") == 2
+    glue = {"decode": "count: 40 kind: KIND_CPU", "crop": "count: 40 kind: KIND_CPU"}
+    graphs = dict.fromkeys(("detect", "keypoints", "segment", "embed"), "count: 1 kind: KIND_GPU gpus: [ 0, 1 ]")
+    assert capacity(**glue, **graphs) == 64  # detect takes batches of 16, on two cards
+
+
+def test_a_photo_keeps_its_place_until_triton_is_done_with_it() -> None:
+    """The first caller leaves; the second one's photo is not sent while Triton is busy with what nobody waits for."""
+    fake, gate = FakeTriton(), asyncio.Event()
+
+    async def held_back(request: Message) -> Arrays:
+        await gate.wait()
+        return await two_garments(request)
+
+    async def run() -> None:
+        fake.answer = held_back
+        async with serving(fake) as address, await TritonFinder.connect(address, capacity=1, timeout=5) as finder:
+            with pytest.raises(DeadlineExceeded):
+                await finder.find(b"first", timeout=0.1)
+            with pytest.raises(DeadlineExceeded):
+                await finder.find(b"second", timeout=0.1)
+            assert len(fake.requests) == 1
+            third = asyncio.create_task(finder.find(b"third", timeout=5))
+            await asyncio.sleep(0.05)
+            assert len(fake.requests) == 1
+            gate.set()
+            assert (await third).garments and len(fake.requests) == 2
 
     asyncio.run(run())
 
@@ -165,7 +128,10 @@ def test_the_request_holds_bytes_options_regions_and_asks_for_every_output() -> 
     assert sent(whole, "options", np.float32) == pytest.approx([0.4, 3])
     assert sent(regions, "options", np.float32).tolist() == [0, 0]
     assert sent(regions, "regions", np.float32).tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert whole.parameters["timeout"].int64_param == 2_500_000 and "timeout" not in regions.parameters
+    assert (
+        whole.parameters["timeout"].int64_param == pytest.approx(2_500_000, rel=0.1)
+        and "timeout" not in regions.parameters
+    )
     for request in (whole, regions):
         assert {output.name for output in request.outputs} == set(asyncio.run(two_garments(None)))
 
@@ -337,5 +303,40 @@ def test_connect_refuses_ensembles_that_disagree_or_serve_another_version() -> N
                 fake.configs[name].parameters["embedding_version"].string_value = "2"
             with pytest.raises(ModelUnavailable, match="version 1"):
                 await TritonFinder.connect(address, timeout=5)
+
+    asyncio.run(run())
+
+
+def test_photos_go_round_the_servers_of_an_address_when_told_so() -> None:
+    def answered(*, round_robin: bool, photos: int) -> list[int]:
+        fakes = [FakeTriton(), FakeTriton()]
+
+        async def run() -> None:
+            async with serving(fakes[0]) as first, serving(fakes[1]) as second:
+                address = f"ipv4:{first},{second}"
+                async with await TritonFinder.connect(address, timeout=5, round_robin=round_robin) as finder:
+                    for _ in range(photos):
+                        await finder.find(b"photo", timeout=5)
+                        # The second connection may be there a little later than the first.
+                        if round_robin and all(fake.finished for fake in fakes):
+                            break
+
+        asyncio.run(run())
+        return [fake.finished for fake in fakes]
+
+    assert all(answered(round_robin=True, photos=500))
+    assert 0 in answered(round_robin=False, photos=10)
+
+
+def test_with_one_of_two_servers_gone_the_other_one_answers() -> None:
+    async def run() -> None:
+        left = FakeTriton()
+        async with serving(left) as staying:
+            async with serving(FakeTriton()) as leaving:
+                finder = await TritonFinder.connect(f"ipv4:{leaving},{staying}", timeout=5, round_robin=True)
+            async with finder:
+                for _ in range(4):
+                    await finder.find(b"photo", timeout=5)
+        assert left.finished == 4
 
     asyncio.run(run())

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lookalike_service.model import Entry
-from lookalike_service.projection import Projection
+from lookalike_service.projection import Projection, only
 from lookalike_service.verify import Fault, Report, Verifier
 from support_gateway import Shop, open_shop, product
 
@@ -22,7 +22,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 
 async def verified(shop: Shop, *, repair: bool = False) -> Report:
-    projection = Projection(index=shop.index, store=shop.store, embedding_version=1)
+    projection = Projection(shelves=only(1, shop.index), store=shop.store)
     verifier = Verifier(index=shop.index, store=shop.store, projection=projection, embedding_version=1, pause=0.05)
     return await verifier.verify("default", repair=repair)
 
