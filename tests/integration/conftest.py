@@ -13,7 +13,7 @@ from lookalike.catalogs import Fetcher, load, open_catalog
 from lookalike.v1.product_pb2 import Product
 from lookalike.v1.product_service_pb2 import IMPORT_OUTCOME_CREATED
 from lookalike_service.embedded.stack import serving
-from lookalike_service.wardrobe import Item, choose_outfit, make_items, render_outfit, write_catalog
+from lookalike_service.wardrobe import Item, Photo, choose_outfit, make_items, render_outfit, write_catalog
 from support_page import CHROMIUM, Attendant, Running, browser_of, running, stocked
 from support_stack import Stack, jpeg
 
@@ -79,3 +79,15 @@ def shopping(items: list[Item]) -> Iterator[Running]:
     with running(Attendant(), also_viewed_seconds=0) as started:
         started.do(stocked(started.shop, started.attendant, items[:40]))
         yield started
+
+
+@pytest.fixture(scope="module")
+def street(items: list[Item]) -> Photo:
+    """A rendered photo with several garments of that shop."""
+    return render_outfit(choose_outfit(items[:40], seed=4), seed=4)
+
+
+@pytest.fixture(scope="module")
+def content(street: Photo, shopping: Running) -> bytes:
+    """The photo as a file, which the models of that shop know."""
+    return shopping.attendant.show(jpeg(street.image), street.garments)

@@ -38,18 +38,6 @@ SHIFTS = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def street(items: list[Item]) -> Photo:
-    """A rendered photo with several garments of the shop."""
-    return render_outfit(choose_outfit(items[:40], seed=4), seed=4)
-
-
-@pytest.fixture(scope="module")
-def content(street: Photo, shopping: Running) -> bytes:
-    """The photo as a file, which the models know."""
-    return shopping.attendant.show(jpeg(street.image), street.garments)
-
-
 @pytest.fixture
 def visit(browser: Browser, shopping: Running) -> Iterator[Visit]:
     with visiting(browser, shopping.url) as opened:

@@ -18,16 +18,6 @@ from support_page import CARD, Attendant, Running, Visit, running, stocked, visi
 from support_stack import jpeg
 
 
-@pytest.fixture(scope="module")
-def street(items: list[Item]) -> Photo:
-    return render_outfit(choose_outfit(items[:40], seed=4), seed=4)
-
-
-@pytest.fixture(scope="module")
-def content(street: Photo, shopping: Running) -> bytes:
-    return shopping.attendant.show(jpeg(street.image), street.garments)
-
-
 @pytest.fixture
 def visit(browser: Browser, shopping: Running) -> Iterator[Visit]:
     with visiting(browser, shopping.url) as opened:
