@@ -42,11 +42,12 @@ class Projection:
         self._shelves = shelves
         self._store = store
         self._queue: asyncio.Queue[tuple[Pending, asyncio.Future[None]]] = asyncio.Queue()
-        self._behind: dict[tuple[str, str], Pending] = {}
+        # By product, then by the entry's number: each entry names views that only it knows to be stale.
+        self._behind: defaultdict[tuple[str, str], dict[int, Pending]] = defaultdict(dict)
         # Views that were sent for a product; a write that failed may have reached the index all the same.
         self._sent: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
-        metrics.watch_outbox(lambda: self._queue.qsize() + len(self._behind))
+        metrics.watch_outbox(lambda: self._queue.qsize() + sum(map(len, self._behind.values())))
 
     async def start(self) -> None:
         """Replay what an earlier process left, then go to work. Raises IndexUnavailable, StoreUnavailable."""
@@ -79,8 +80,8 @@ class Projection:
 
     async def catch_up(self, catalog: str, product_id: str) -> None:
         """Project again what has failed before, so that an unchanged product is acknowledged only when it is found."""
-        if pending := self._behind.get((catalog, product_id)):
-            await self.project(pending)
+        behind = self._behind.get((catalog, product_id), {})
+        await asyncio.gather(*map(self.project, behind.values()))
 
     async def _work(self) -> None:
         while True:
@@ -93,7 +94,7 @@ class Projection:
                 await self._bring(entries)
             except Exception as error:
                 failure = error
-                self._behind.update({(entry.catalog, entry.product_id): entry for entry in entries})
+                self._wait(entries)
             for _, done in batch:
                 if failure and not done.done():
                     done.set_exception(failure)
@@ -111,22 +112,30 @@ class Projection:
         try:
             await self._store.settle(entries)
         except Exception as error:
-            self._behind.update({(entry.catalog, entry.product_id): entry for entry in entries})
+            self._wait(entries)
             return error
         for entry in entries:
             key = (entry.catalog, entry.product_id)
-            if (waiting := self._behind.get(key)) and waiting.sequence <= entry.sequence:
-                del self._behind[key]
+            if key in self._behind:
+                self._behind[key].pop(entry.sequence, None)
+                if not self._behind[key]:
+                    del self._behind[key]
         return None
+
+    def _wait(self, entries: Sequence[Pending]) -> None:
+        for entry in entries:
+            self._behind[entry.catalog, entry.product_id][entry.sequence] = entry
 
     async def _retry(self) -> None:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            if self._behind:
+            waiting = [entry for each in self._behind.values() for entry in each.values()]
+            if waiting:
                 try:
-                    await self.apply(list(self._behind.values()))
+                    for first in range(0, len(waiting), MOST_PRODUCTS):
+                        await self.apply(waiting[first : first + MOST_PRODUCTS])
                 except LookalikeError as error:
-                    logger.warning("%d changes wait for the index: %s", len(self._behind), error)
+                    logger.warning("%d changes wait for the index: %s", len(waiting), error)
                 except Exception:
                     logger.exception("changes could not be brought to the index")
 

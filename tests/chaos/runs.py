@@ -167,15 +167,18 @@ async def _examine(ledger: Ledger, world: Embedded | Production, outcome: Outcom
         **world.environment(),
     }
     lost = await lost_products(ledger, settings["LOOKALIKE_DATABASE_URL"])
-    views, surplus = list[str](), list[str]()
+    views, surplus = list[str](), dict[str, str]()
     for _ in range(SETTLING):
         views, surplus = await lost_views(settings)
+        for known in ledger.surplus:
+            surplus.pop(known, None)
         if not (views or surplus):
             break
         # What was committed but not acknowledged is on its way to the index.
         await asyncio.sleep(0.5)
     outcome.lost, outcome.surplus = len(lost) + len(views), len(surplus)
-    outcome.examples += [*lost[:3], *views[:3], *surplus[:3]]
+    outcome.examples += [*lost[:3], *views[:3], *list(surplus.values())[:3]]
+    ledger.surplus |= surplus.keys()
 
 
 async def _while_away(address: str, expected: Expected, *, seconds: float) -> list[str]:

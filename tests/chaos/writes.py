@@ -46,6 +46,8 @@ class Ledger:
     count: int = 0
     refused: int = 0
     pause: float = 0.0
+    surplus: set[str] = field(default_factory=set)
+    """Rows that the index has too much since an earlier fault."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __aenter__(self) -> Ledger:
@@ -114,14 +116,14 @@ async def lost_products(ledger: Ledger, database_url: str) -> list[str]:
     return lost
 
 
-async def lost_views(settings: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Where the index does not hold the very vectors of the database, once nobody writes; and what it has too much.
+async def lost_views(settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Where the index does not hold the very vectors of the database, once nobody writes; by id what it has too much.
 
     A row too much is of a revision that has passed, or else it counts as lost: searches drop the former.
     """
     store = SqlStore(await open_database(DatabaseOptions(settings["LOOKALIKE_DATABASE_URL"])))
     uri, token = settings["LOOKALIKE_MILVUS_URI"], settings.get("LOOKALIKE_MILVUS_TOKEN", "")
-    lost, surplus = list[str](), list[str]()
+    lost, surplus = list[str](), dict[str, str]()
     client = await asyncio.to_thread(MilvusClient, uri, token=token, timeout=30, dedicated=True)
     try:
         for catalog in CATALOGS:
@@ -149,7 +151,11 @@ async def lost_views(settings: Mapping[str, str]) -> tuple[list[str], list[str]]
                 product = products.get(id.partition("/")[0])
                 current = product is not None and product.indexed_revision <= indexed[id][0]
                 said = f"{catalog}: {id} of revision {indexed[id][0]} should not be in the index"
-                (lost if current else surplus).append(f"{said}, {product.indexed_revision if product else 'none'} is")
+                said += f", {product.indexed_revision if product else 'none'} is"
+                if current:
+                    lost.append(said)
+                else:
+                    surplus[id] = said
             for id in views.keys() & indexed.keys():
                 (revision, vector), (found, there) = views[id], indexed[id]
                 if revision != found or float(np.abs(vector - there).max()) > CLOSE:

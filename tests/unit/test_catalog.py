@@ -197,6 +197,22 @@ async def test_the_index_catches_up_by_itself(shop: Shop) -> None:
     await eventually(caught_up)
 
 
+async def test_after_several_writes_while_the_index_was_away_no_former_view_is_left(shop: Shop) -> None:
+    """Each entry of the outbox alone knows which views its own write has made stale."""
+    await put(shop, product("p", "one"))
+    shop.index.failure = IndexUnavailable("the index does not answer")
+    await put(shop, product("p", "two"))
+    await put(shop, product("p", "three"))
+    shop.index.failure = None
+
+    async def caught_up() -> None:
+        stored = (await shop.store.products("default", ["p"], views=True))["p"]
+        assert await views(shop) == [view.id for view in stored.views]
+        assert await shop.store.pending(limit=10) == []
+
+    await eventually(caught_up)
+
+
 async def test_a_later_process_replays_what_an_earlier_one_left(shop: Shop) -> None:
     await put(shop, product("kept", "one", "two"))
     await put(shop, product("gone"))
