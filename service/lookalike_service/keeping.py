@@ -1,4 +1,7 @@
-"""Keeps servers alive: what dies is started again, at once the first time, then with growing pauses."""
+"""Keeps servers alive: what dies is started again, at once the first time, then after pauses.
+
+Pauses grow long only while it does not come up.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ POLL_SECONDS: Final = 0.1
 STEADY_SECONDS: Final = 20.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
+# Who came up and was ended soon after may have been killed a second time: callers are not to wait for us.
+LONGEST_PAUSE_AFTER_SERVING: Final = 2.0
 
 
 class Kept(Protocol):
@@ -45,6 +50,7 @@ class Keeper:
         self._restarted = restarted
         self._began = 0.0
         self._pause = 0.0
+        self._served = True
 
     async def keep(self) -> None:
         """Watch until cancelled. Whoever stops the server on purpose holds `lock` until it is up again."""
@@ -58,15 +64,18 @@ class Keeper:
 
     async def _again(self) -> None:
         steady = not self._began or time.monotonic() - self._began >= STEADY_SECONDS
-        self._pause = 0.0 if steady else min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+        longest = LONGEST_PAUSE_AFTER_SERVING if self._served else LONGEST_PAUSE
+        self._pause = 0.0 if steady else min(longest, max(FIRST_PAUSE, 2 * self._pause))
         logger.error("%s has died and is started again", self._name)
         await asyncio.sleep(self._pause)
         begin = time.monotonic()
         try:
             await asyncio.to_thread(self._server.start)
         except StartupError as error:
+            self._served = False
             logger.error("%s does not start again: %s", self._name, error)
         else:
+            self._served = True
             logger.info("%s is back after %.1f s", self._name, time.monotonic() - begin)
             self._restarted()
         self._began = time.monotonic()

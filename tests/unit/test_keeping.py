@@ -1,4 +1,4 @@
-"""What dies is started again, and what dies at every start waits longer and longer."""
+"""What dies is started again; what does not come up waits longer and longer, what served only a little."""
 
 from __future__ import annotations
 
@@ -80,22 +80,36 @@ async def test_who_holds_the_lock_is_not_disturbed() -> None:
         assert server.starts == 0
 
 
-async def test_pauses_grow_while_it_dies_at_every_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The keeper's pauses, which are not waited for."""
+    noted: list[float] = []
     sleep = asyncio.sleep
 
-    async def noted(seconds: float) -> None:
+    async def note(seconds: float) -> None:
         if seconds > 0.015:
-            pauses.append(seconds)
-        await sleep(0)
+            noted.append(seconds)
+        await sleep(0 if seconds > 0.015 else seconds)
 
+    monkeypatch.setattr(asyncio, "sleep", note)
+    return noted
+
+
+async def test_pauses_grow_while_it_does_not_come_up(pauses: list[float]) -> None:
     server = Server()
-    server.failing = 6
-    monkeypatch.setattr(asyncio, "sleep", noted)
+    server.failing = 14
     async with kept(server):
         server.running = False
-        while not server.running:
-            await sleep(0.01)
+        await until(lambda: server.running)
     assert pauses == sorted(pauses)
-    assert len(pauses) >= 4
-    assert pauses[-1] == pytest.approx(2 * pauses[-2])
+    assert pauses[3] == pytest.approx(2 * pauses[2])
+    assert pauses[-1] == keeping.LONGEST_PAUSE
+
+
+async def test_who_served_and_is_killed_again_is_soon_back(pauses: list[float]) -> None:
+    server = Server()
+    async with kept(server):
+        for _ in range(12):
+            server.running = False
+            await until(lambda: server.running)
+    assert max(pauses) == keeping.LONGEST_PAUSE_AFTER_SERVING
