@@ -267,6 +267,11 @@ def test_what_the_dockerfiles_copy_exists_and_is_sent() -> None:
                 assert any(Path(source).is_relative_to(entry) for entry in sent), f"{source} is not sent"
 
 
+def test_passwords_and_keys_are_not_committed_by_accident() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", "config/"} <= set(ignored)
+
+
 def test_the_health_checks_are_in_their_images(compose: Compose) -> None:
     for service, folder in (("gateway", "gateway"), ("triton", "triton"), ("triton-gpu", "triton")):
         (script,) = [part for part in compose["services"][service]["healthcheck"]["test"] if part.startswith("/opt/")]
