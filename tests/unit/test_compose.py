@@ -261,10 +261,20 @@ def test_the_glue_is_written_for_the_images_python() -> None:
 def test_what_the_dockerfiles_copy_exists_and_is_sent() -> None:
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for name in DOCKERFILES:
-        for line in re.findall(r"^COPY (?!--from)(.+)$", (ROOT / name).read_text(), re.MULTILINE):
+        for line in re.findall(r"^COPY (?!--from)(?:--chmod=\d+ )?(.+)$", (ROOT / name).read_text(), re.MULTILINE):
             for source in line.split()[:-1]:
                 assert (ROOT / source).exists(), f"{name} copies {source}"
                 assert any(Path(source).is_relative_to(entry) for entry in sent), f"{source} is not sent"
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_images_user_reads_what_was_copied_whatever_rights_the_checkout_has(name: str) -> None:
+    # A checkout made under umask 077 once gave images whose health check nobody but root could read.
+    serve = re.split(r"^FROM .+$", (ROOT / name).read_text(), flags=re.MULTILINE)[-1]
+    copied = re.findall(r"^COPY (?!--from=)(?:--chmod=(\d+) )?.* (\S+)$", serve, re.MULTILINE)
+    kept = {target: mode for mode, target in copied if not target.startswith("/tmp/")}
+    assert kept
+    assert {target: mode for target, mode in kept.items() if not mode or not int(mode[-1]) & 4} == {}
 
 
 def test_passwords_and_keys_are_not_committed_by_accident() -> None:
@@ -275,7 +285,7 @@ def test_passwords_and_keys_are_not_committed_by_accident() -> None:
 def test_the_health_checks_are_in_their_images(compose: Compose) -> None:
     for service, folder in (("gateway", "gateway"), ("triton", "triton"), ("triton-gpu", "triton")):
         (script,) = [part for part in compose["services"][service]["healthcheck"]["test"] if part.startswith("/opt/")]
-        copied = f"COPY deploy/{folder}/{Path(script).name} {script}"
+        copied = f"COPY --chmod=644 deploy/{folder}/{Path(script).name} {script}"
         assert copied in (ROOT / f"deploy/{folder}/Dockerfile").read_text().splitlines()
 
 
