@@ -277,6 +277,15 @@ def test_the_images_user_reads_what_was_copied_whatever_rights_the_checkout_has(
     assert {target: mode for target, mode in kept.items() if not mode or not int(mode[-1]) & 4} == {}
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "README.md", "docs/quick_start.md"])
+def test_images_are_built_before_a_command_writes_the_keys(name: str) -> None:
+    # Compose builds what `run` lacks, and its log goes where the keys go.
+    text = (ROOT / name).read_text()
+    build = re.search(r"^(?:#|) +docker compose build\b", text, re.MULTILINE)
+    assert build is not None
+    assert build.start() < text.index("docker compose run")
+
+
 def test_passwords_and_keys_are_not_committed_by_accident() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {".env", "config/"} <= set(ignored)
