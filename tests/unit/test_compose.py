@@ -118,6 +118,8 @@ def test_the_gateways_image_leaves_behind_what_only_builds_it() -> None:
     text = (ROOT / "deploy/gateway/Dockerfile").read_text()
     build, serve = re.split(r"^FROM .+$", text, flags=re.MULTILINE)[1:]
     assert "pip install" in build
+    # A change of the source must not fetch every package again.
+    assert build.index("--require-hashes") < build.index("COPY service")
     assert 'find_spec("torch") is None' in build
     assert "pip install" not in serve
     assert re.findall(r"^COPY --from=(\w+)", serve, re.MULTILINE) == ["build"]
