@@ -34,6 +34,11 @@ class Kept(Protocol):
         """Whether its process lives."""
         ...
 
+    @property
+    def exit_status(self) -> int | None:
+        """How its process ended, as a shell says it (137: killed); None while it runs, or where there is none."""
+        ...
+
     def start(self) -> object:
         """Start it and wait until it serves. Raises StartupError."""
         ...
@@ -66,7 +71,9 @@ class Keeper:
         steady = not self._began or time.monotonic() - self._began >= STEADY_SECONDS
         longest = LONGEST_PAUSE_AFTER_SERVING if self._served else LONGEST_PAUSE
         self._pause = 0.0 if steady else min(longest, max(FIRST_PAUSE, 2 * self._pause))
-        logger.error("%s has died and is started again", self._name)
+        status = self._server.exit_status
+        how = "" if status is None else f" with status {status}"
+        logger.error("%s has died%s and is started again", self._name, how)
         await asyncio.sleep(self._pause)
         begin = time.monotonic()
         try:

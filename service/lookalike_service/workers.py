@@ -102,6 +102,11 @@ class Worker:
         return self._process is not None and self._process.exit_status is None
 
     @property
+    def exit_status(self) -> int | None:
+        """How its process ended; None while it runs, or before it was started."""
+        return self._process.exit_status if self._process is not None else None
+
+    @property
     def pid(self) -> int | None:
         """Its process id, or None while it is gone."""
         return self._process.pid if self._process is not None else None

@@ -34,6 +34,7 @@ class Triton:
 
     def __init__(self) -> None:
         self.running = True
+        self.exit_status: int | None = None
         self.dead: set[str] = set()
         self.kills = 0
 

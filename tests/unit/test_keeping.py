@@ -18,6 +18,7 @@ class Server:
 
     def __init__(self) -> None:
         self.running = True
+        self.exit_status: int | None = None
         self.starts = 0
         self.failing = 0
 
@@ -57,6 +58,16 @@ async def test_what_dies_is_started_again() -> None:
             server.running = False
             await until(lambda: server.running)
             assert (server.starts, len(told)) == (count, count)
+
+
+async def test_the_log_says_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
+    # A runbook tells a kill for want of memory (137) from a crash (139) by it.
+    server = Server()
+    async with kept(server):
+        for status, said in ((137, "the server has died with status 137 and"), (None, "the server has died and")):
+            server.exit_status, server.running = status, False
+            await until(lambda: server.running)
+            assert any(said in message for message in caplog.messages)
 
 
 async def test_a_start_that_fails_is_tried_again() -> None:

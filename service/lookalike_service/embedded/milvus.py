@@ -62,6 +62,11 @@ class EmbeddedMilvus:
         """Whether its process is alive."""
         return self._process is not None and self._process.exit_status is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """How its process ended; None while it runs, or before it was started."""
+        return self._process.exit_status if self._process is not None else None
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -40,6 +40,11 @@ class TritonPair:
         """Whether the server in use is alive."""
         return self._now.running
 
+    @property
+    def exit_status(self) -> int | None:
+        """How the server in use ended; None while it is alive."""
+        return self._now.exit_status
+
     def start(self) -> None:
         """Start the server in use; see EmbeddedTriton."""
         self._now.start()

@@ -100,6 +100,11 @@ class EmbeddedTriton:
         """Whether the server's process is alive; it may still be loading."""
         return self._process is not None and self._process.exit_status is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """How its process ended; None while it runs, or before it was started."""
+        return self._process.exit_status if self._process is not None else None
+
     def start(self) -> Self:
         """Start the server and wait until all its models are ready; does nothing when it runs.
 
