@@ -189,6 +189,18 @@ async def test_runbooks_answer_the_same_questions_and_name_what_exists(known: Se
             check(query, known)
 
 
+# As `docker compose logs` prints it, which in some releases clears the line first, terminal or not.
+PRINTED = '\x1b[2Ktriton-1  | E1126 17:53:14.865237 7 server.cc:241] "CudaDriverHelper has not been initialized."\n'
+
+
+@pytest.mark.parametrize("name", ["StageFails", "TritonDown"])
+def test_runbooks_find_tritons_errors_as_compose_prints_them(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    (command,) = re.findall(r"^    docker compose logs .* triton \| (grep -E '[^']+') \| tail", text, re.MULTILINE)
+    found = subprocess.run(["sh", "-c", command], input=PRINTED, capture_output=True, text=True, check=False)
+    assert found.stdout == PRINTED
+
+
 def test_promtool_agrees_about_rules_and_when_they_fire() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from fakes import photo
 from lookalike.v1 import garment_pb2, product_pb2, product_service_pb2, search_service_pb2
 from lookalike_service.access import rights_for
 from lookalike_service.callers import Right
+from lookalike_service.logs import TextFormatter
 from support_gateway import Shop, open_shop, product, refusal, taken_apart
 from support_keys import KeyFile
 from support_telemetry import Counted
@@ -25,6 +28,7 @@ from support_telemetry import Counted
 PHOTO = photo({"look": "red dress", "category": "dress"})
 UNKNOWN, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
+CALLS_REFUSED = Path(__file__).parents[2] / "docs/runbooks/CallsRefused.md"
 BOTH = '["default", "other"]'
 
 
@@ -314,3 +318,22 @@ async def test_the_log_names_the_caller_and_never_his_key(keys: KeyFile, caplog:
     assert any("QUOTA_EXCEEDED" in line and line.endswith("for web") for line in lines)
     assert any("CREDENTIALS_INVALID" in line and line.endswith(" ms") for line in lines)
     assert key not in caplog.text
+
+
+async def test_the_runbooks_command_counts_calls_by_key(keys: KeyFile) -> None:
+    (pattern,) = re.findall(r"gateway \| grep -o '([^']+)'", CALLS_REFUSED.read_text())
+    printed = io.StringIO()
+    handler, service = logging.StreamHandler(printed), logging.getLogger("lookalike_service")
+    # As a container prints them: the request's id stands behind the caller.
+    handler.setFormatter(TextFormatter())
+    key, level = keys.add("web"), service.level
+    service.addHandler(handler)
+    service.setLevel(logging.INFO)
+    try:
+        async with opened(keys) as shop:
+            for _ in range(2):
+                await shop.search.SearchProducts(searching(), metadata=of(key))
+    finally:
+        service.removeHandler(handler)
+        service.setLevel(level)
+    assert re.findall(pattern, printed.getvalue()) == [" ms for web"] * 2
