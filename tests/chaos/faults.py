@@ -89,9 +89,10 @@ async def struck(
     """Strike under load and wait until everything is well again; `heal` starts what nobody else does."""
     begin, in_flight = time.monotonic(), load.in_flight
     await strike()
-    if heal is not None:
-        await heal()
+    healing = asyncio.ensure_future(heal()) if heal is not None else None
     recovery = await prober.recovered(begin)
+    if healing is not None:
+        await healing
     await asyncio.sleep(0.5)
     failed, wrong = load.since(begin)
     examples = sorted({f"{each.call}: {each.what[:200]}" for each in [*wrong, *failed]})[:4]
