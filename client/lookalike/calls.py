@@ -109,6 +109,10 @@ class Caller:
 
     def explain(self, error: LookalikeError, *, seconds: float) -> LookalikeError:
         """The error with gRPC's terse words replaced by a sentence that says what to do."""
+        # Nobody here has cancelled it, which would be a CancelledError: a server that shuts down says so of calls that
+        # it has not taken yet (grpc#41785).
+        if error.code is grpc.StatusCode.CANCELLED and not error.reason:
+            return Unavailable(f"the server at {self.target} shuts down", request_id=error.request_id)
         if isinstance(error, Unavailable) and not error.reason:
             return Unavailable(unreachable(self.target, error.message), request_id=error.request_id)
         if isinstance(error, DeadlineExceeded) and not error.reason:

@@ -16,7 +16,7 @@
     ├── MessageTooLarge            RESOURCE_EXHAUSTED    none (found before sending)
     ├── Overloaded                 RESOURCE_EXHAUSTED    OVERLOADED
     │   └── QuotaExceeded                                QUOTA_EXCEEDED
-    ├── Unavailable                UNAVAILABLE           none when the server cannot be reached
+    ├── Unavailable                UNAVAILABLE           none when the server cannot be reached, or shuts down
     │   ├── ModelUnavailable                             MODEL_UNAVAILABLE
     │   ├── IndexUnavailable                             INDEX_UNAVAILABLE
     │   └── StoreUnavailable                             STORE_UNAVAILABLE

@@ -88,7 +88,7 @@ class Importer:
 
     async def _wait_before_retry(self, failure: grpc.aio.AioRpcError | LookalikeError, *, attempts: int) -> None:
         error = failure if isinstance(failure, LookalikeError) else error_from_rpc(failure)
-        if error.code is grpc.StatusCode.CANCELLED or error.message == WRITE_FAILED:
+        if error.message == WRITE_FAILED:
             error = Unavailable("the stream was cut")
         error = self._caller.explain(error, seconds=self._timeout)
         delay = self._caller.retry.delay(error, attempts=attempts)

@@ -14,9 +14,10 @@ __all__ = ["RetryPolicy"]
 class RetryPolicy:
     """Exponential backoff with jitter; times in seconds.
 
-    UNAVAILABLE is tried again, and RESOURCE_EXHAUSTED only when the server says after how long (RetryInfo). The
-    call's timeout bounds all attempts together: a wait that does not fit into what is left of it is not begun,
-    and the error is raised at once. `max_attempts` bounds them further; 1 means no retries at all.
+    UNAVAILABLE is tried again, a call that a server refused as it shut down, and RESOURCE_EXHAUSTED only when the
+    server says after how long (RetryInfo). The call's timeout bounds all attempts together: a wait that does not fit
+    into what is left of it is not begun, and the error is raised at once. `max_attempts` bounds them further; 1 means
+    no retries at all.
     """
 
     initial: float = 0.1

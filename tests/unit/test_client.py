@@ -390,6 +390,19 @@ async def test_unavailable_is_tried_again_within_one_deadline(script: Script) ->
 
 
 @pytest.mark.asyncio
+async def test_what_a_server_refuses_as_it_shuts_down_is_tried_again(script: Script) -> None:
+    cancelled = failure(grpc.StatusCode.CANCELLED, "CANCELLED", reason="")
+    script.say("AnalyzeImage", cancelled, lookalike.AnalyzeImageResponse(embedding_version=1))
+    script.say("SearchProducts", cancelled)
+    retry = lookalike.RetryPolicy(initial=0.01, max_attempts=2)
+    async with serving(script) as address, lookalike.Client(address, retry=retry) as client:
+        assert (await client.analyze(b"photo")).embedding_version == 1
+        with pytest.raises(lookalike.Unavailable, match=f"the server at {address} shuts down"):
+            await client.search(b"photo")
+    assert len(script.requests) == 4
+
+
+@pytest.mark.asyncio
 async def test_overload_is_tried_again_only_when_the_server_says_when(script: Script, client: lookalike.Client) -> None:
     overloaded = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", reason="OVERLOADED", retry_after=0.2)
     script.say("AnalyzeImage", overloaded, lookalike.AnalyzeImageResponse())

@@ -48,7 +48,8 @@ export class LookalikeError extends Error {
 
 /** How long to wait after so many failed attempts; undefined when trying again is no use. */
 function delayMs(error, attempts) {
-  const passing = error.code === "UNAVAILABLE";
+  // CANCELLED: by a server that shuts down, of a call that it has not taken yet; nothing here cancels calls.
+  const passing = error.code === "UNAVAILABLE" || error.code === "CANCELLED";
   const later = error.code === "RESOURCE_EXHAUSTED" && error.retryAfterMs !== undefined;
   if (!passing && !later) return undefined;
   const backoff = Math.min(100 * 2 ** (attempts - 1), 2000);
