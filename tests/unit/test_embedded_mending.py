@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fakes import FakeFinder
 from lookalike_service.embedded import mending
 from lookalike_service.embedded.mending import Mender, gateway_sees
 from lookalike_service.embedded.stack import with_plain_health
-from lookalike_service.embedded.stubs import living_stubs
+from lookalike_service.embedded.stubs import end_stubs, living_stubs
 from lookalike_service.errors import ModelUnavailable
 from lookalike_service.keeping import Keeper
 from lookalike_service.listening import health_server, is_local
@@ -174,20 +175,35 @@ def counted(wanted: dict[str, int]) -> None:
     assert living_stubs(os.getpid()) == wanted
 
 
-def test_stubs_are_counted_by_model_and_the_dead_are_not(tmp_path: Path) -> None:
-    """Processes with the command lines of stubs, children of this one; one that died waits to be reaped."""
-    stub = tmp_path / "triton_python_backend_stub"
+@contextlib.contextmanager
+def stubs(folder: Path, *arguments: tuple[str, ...]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes with the command lines of stubs, children of this one."""
+    stub = folder / "triton_python_backend_stub"
     stub.symlink_to(Path(sys.executable).resolve())
-    names = ("detect_0_0", "detect_0_1", "my_model_0_0")
     script = ["-c", "import time; time.sleep(60)"]
-    children = [subprocess.Popen([stub, *script, name, "DEFAULT"]) for name in names]
+    children = [subprocess.Popen([stub, *script, *each]) for each in arguments]
     try:
-        counted({"detect": 2, "my_model": 1})
-        children[1].kill()
-        counted({"detect": 1, "my_model": 1})
+        yield children
     finally:
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             child.wait()
+
+
+def test_stubs_are_counted_by_model_and_the_dead_are_not(tmp_path: Path) -> None:
+    """One that died waits to be reaped."""
+    with stubs(tmp_path, *((name, "DEFAULT") for name in ("detect_0_0", "detect_0_1", "my_model_0_0"))) as children:
+        counted({"detect": 2, "my_model": 1})
+        children[1].kill()
+        counted({"detect": 1, "my_model": 1})
     assert living_stubs(os.getpid()) == {}
+
+
+def test_stubs_that_outlive_their_server_are_ended_and_no_others(tmp_path: Path) -> None:
+    regions = ("lookalike_ours_1", "lookalike_theirs_1")
+    with stubs(tmp_path, *((region, "detect_0_0", "DEFAULT") for region in regions)) as (ours, theirs):
+        counted({"detect": 2})
+        end_stubs("lookalike_ours_")
+        assert ours.wait(5) == -signal.SIGKILL
+        assert theirs.poll() is None

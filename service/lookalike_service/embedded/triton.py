@@ -19,7 +19,7 @@ from lookalike_service.embedded.errors import PortTaken, RunDirectoryBusy, Serve
 from lookalike_service.embedded.installation import find_installation, lay_out_backends, server_environment
 from lookalike_service.embedded.ports import check_port, free_ports, is_free
 from lookalike_service.embedded.processes import GuardedProcess
-from lookalike_service.embedded.stubs import living_stubs
+from lookalike_service.embedded.stubs import end_stubs, living_stubs
 
 __all__ = ["EmbeddedTriton"]
 
@@ -315,7 +315,8 @@ class EmbeddedTriton:
         return list(SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"))
 
     def _clear_shared_memory(self) -> None:
-        """Free what a server that was killed has left in /dev/shm; the prefix is this run directory's own."""
+        """Free what a server that was killed has left, stubs and /dev/shm; the prefix is this run directory's own."""
+        end_stubs(self._shared_memory_prefix)
         for path in self._shared_memory_files():
             path.unlink(missing_ok=True)
 
